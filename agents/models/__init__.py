@@ -1,0 +1,32 @@
+"""Everything the runtime stores. One module per noun; import from here."""
+
+from agents.models.agents import Agent, AgentVersion
+from agents.models.annotations import Annotation
+from agents.models.blobs import Blob
+from agents.models.environments import Environment
+from agents.models.events import Event
+from agents.models.files import File, SessionResource
+from agents.models.people import ApiKey, Membership, SignInLink, Workspace
+from agents.models.sessions import Session
+from agents.models.steps import ModelAttempt, Step, ToolCall
+from agents.models.threads import Thread
+
+__all__ = [
+    "Agent",
+    "AgentVersion",
+    "Annotation",
+    "ApiKey",
+    "Blob",
+    "Environment",
+    "Event",
+    "File",
+    "Membership",
+    "ModelAttempt",
+    "Session",
+    "SessionResource",
+    "SignInLink",
+    "Step",
+    "Thread",
+    "ToolCall",
+    "Workspace",
+]

@@ -1,0 +1,251 @@
+"""What a client sends to a session: messages, interrupts, and answers to what the agent waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agents.errors import Invalid, NotBuilt
+from agents.models import Event, Session, Thread, ToolCall
+from agents.services import hints, status
+from agents.services.log import INTERRUPT_CHANNEL, Log, notify, open_log
+
+RESULT_CONTENT = "content"
+MAX_SYSTEM_ITEMS = 1000
+
+
+def send_events(session: Session, *, events: list[dict[str, Any]], by: str | None = None) -> list[Event]:
+    """Append a client's events, all or none, and wake the threads they concern.
+
+    Args:
+        events: wire form, already checked against the schema.
+        by: who sent them, for the record (a person's name or a key's).
+
+    Raises:
+        Invalid: the session's state or one of the events forbids it. Nothing is written.
+    """
+    with open_log(session.pk) as log:
+        check_can_receive(log.session)
+        return _Receiver(log, by).receive(events)
+
+
+def check_can_receive(session: Session) -> None:
+    if session.is_imported:
+        raise Invalid("This session was imported. It can be read, not run.")
+    if session.is_terminated:
+        raise Invalid("This session is archived or terminated and takes no more events.")
+
+
+class _Receiver:
+    """Handles the events of one request against a locked session."""
+
+    def __init__(self, log: Log, by: str | None) -> None:
+        self.log = log
+        self.by = by
+        self.threads = list(log.session.threads.select_related("parent").order_by("ordinal", "pk"))
+        self.primary = next(thread for thread in self.threads if thread.is_primary)
+        self.answered: dict[int, Thread] = {}
+        self.wake: set[int] = set()
+
+    def receive(self, events: list[dict[str, Any]]) -> list[Event]:
+        if not events:
+            raise Invalid("events: at least one event is needed.")
+        check_system_messages(events)
+        echoes = [self._handle(event) for event in events]
+        for thread in self.answered.values():
+            self._after_answers(thread)
+        for pk in self.wake:
+            hints.wake(pk)
+        return echoes
+
+    def _handle(self, event: dict[str, Any]) -> Event:
+        handlers: dict[str, Callable[[dict[str, Any]], Event]] = {
+            "user.message": self._message,
+            "system.message": self._message,
+            "user.interrupt": self._interrupt,
+            "user.tool_confirmation": self._confirmation,
+            "user.custom_tool_result": self._custom_result,
+        }
+        kind = event["type"]
+        if kind == "user.tool_result":
+            raise Invalid("user.tool_result is only for self_hosted environments; this session runs in a cloud one.")
+        if kind == "user.define_outcome":
+            raise NotBuilt("Outcomes (user.define_outcome) are not built yet.")
+        return handlers[kind](event)
+
+    def _private(self) -> dict[str, Any] | None:
+        return {"by": self.by} if self.by else None
+
+    def _message(self, event: dict[str, Any]) -> Event:
+        thread = self.primary
+        if thread.phase == Thread.Phase.WAITING_USER:
+            self._settle(thread)
+        if thread.phase == Thread.Phase.WAITING_USER:
+            raise Invalid(
+                "The session waits for answers to tool calls (stop_reason requires_action). "
+                "Answer those calls first, or send user.interrupt."
+            )
+        if event["type"] == "user.message":
+            check_message_content(event["content"])
+        idle = thread.status == Thread.Status.IDLE
+        interrupting = thread.interrupt_pending
+        row = self.log.append(
+            thread,
+            event["type"],
+            {"content": event["content"]},
+            private=self._private(),
+            queued=not idle or interrupting,
+            processed=False,
+        )
+        if idle and event["type"] == "user.message":
+            self._make_ready(thread, cause=row)
+        return row
+
+    def _interrupt(self, event: dict[str, Any]) -> Event:
+        wanted = event.get("session_thread_id")
+        targets = [thread for thread in self.threads if wanted in (None, thread.public_id)]
+        if wanted and not targets:
+            raise Invalid(f"session_thread_id: this session has no thread {wanted}.")
+        targets = [thread for thread in targets if thread.status != Thread.Status.TERMINATED]
+        if wanted and not targets:
+            raise Invalid(f"session_thread_id: thread {wanted} is terminated.")
+        busy = [thread for thread in targets if self._can_be_interrupted(thread)]
+        row = self.log.append(
+            self.primary,
+            "user.interrupt",
+            {"session_thread_id": wanted} if wanted else {},
+            private=self._private(),
+            queued=bool(busy),
+            processed=not busy,
+        )
+        for thread in busy:
+            thread.interrupt_seq = row.seq
+            thread.runnable_at = self.log.now
+            self.log.touch(thread, "interrupt_seq", "runnable_at")
+            notify(INTERRUPT_CHANNEL, str(thread.pk))
+            self.wake.add(thread.pk)
+        return row
+
+    @staticmethod
+    def _can_be_interrupted(thread: Thread) -> bool:
+        return thread.status in status.WORKING or thread.phase == Thread.Phase.WAITING_USER
+
+    def _find_call(self, field: str, public_id: str) -> ToolCall:
+        call = (
+            ToolCall.objects.select_related("thread__parent", "use_event")
+            .filter(session=self.log.session, use_event__public_id=public_id)
+            .first()
+        )
+        if call is None:
+            raise Invalid(f"{field}: this session has no tool call {public_id}.")
+        if call.decision or call.state == ToolCall.State.DONE:
+            raise Invalid(f"{field}: {public_id} was answered already.")
+        return call
+
+    def _confirmation(self, event: dict[str, Any]) -> Event:
+        call = self._find_call("tool_use_id", event["tool_use_id"])
+        if call.permission != "ask":
+            raise Invalid(f"tool_use_id: {event['tool_use_id']} does not wait for a confirmation.")
+        if event["result"] == "allow" and event.get("deny_message") is not None:
+            raise Invalid("deny_message goes with result deny only.")
+        call.decision = event["result"]
+        call.deny_message = event.get("deny_message") or ""
+        call.decided_by = self.by or ""
+        call.state = ToolCall.State.READY
+        call.save(update_fields=["decision", "deny_message", "decided_by", "state"])
+        fields = ("tool_use_id", "result", "deny_message")
+        return self._answer(call, event, {name: event[name] for name in fields if name in event})
+
+    def _custom_result(self, event: dict[str, Any]) -> Event:
+        call = self._find_call("custom_tool_use_id", event["custom_tool_use_id"])
+        if call.kind != ToolCall.Kind.CUSTOM:
+            raise Invalid(f"custom_tool_use_id: {event['custom_tool_use_id']} is not a custom tool call.")
+        fields = ("custom_tool_use_id", "content", "is_error")
+        row = self._answer(call, event, {name: event[name] for name in fields if name in event})
+        call.decision = "answered"
+        call.state = ToolCall.State.DONE
+        call.is_error = bool(event.get("is_error"))
+        call.ended_at = self.log.now
+        call.decided_by = self.by or ""
+        call.save(update_fields=["decision", "state", "is_error", "ended_at", "decided_by"])
+        call.result_event = row
+        self.log.later(lambda: call.save(update_fields=["result_event"]))
+        return row
+
+    def _answer(self, call: ToolCall, event: dict[str, Any], payload: dict[str, Any]) -> Event:
+        """Echo an answer on the primary stream, and on the child's when it concerns a child."""
+        thread = self._own(call.thread)
+        if not thread.is_primary:
+            self.log.append(thread, event["type"], payload, private=self._private(), cause=call.use_event)
+            payload = {**payload, "session_thread_id": thread.public_id}
+        row = self.log.append(self.primary, event["type"], payload, private=self._private(), cause=call.use_event)
+        self.answered[thread.pk] = thread
+        return row
+
+    def _own(self, thread: Thread) -> Thread:
+        """This receiver's instance of a thread, so that its changes are saved once."""
+        return next(own for own in self.threads if own.pk == thread.pk)
+
+    def _after_answers(self, thread: Thread) -> None:
+        """Go on when nothing is left to wait for; repeat the idle state with the rest otherwise."""
+        if thread.phase != Thread.Phase.WAITING_USER:
+            return  # still working on other calls of the batch: it will see the answer by itself
+        waiting = waiting_ids(thread)
+        if waiting:
+            status.set_idle(self.log, thread, {"type": "requires_action", "event_ids": waiting})
+            return
+        self._settle(thread)
+
+    def _settle(self, thread: Thread) -> None:
+        if waiting_ids(thread):
+            return
+        thread.phase = Thread.Phase.TOOL_BATCH
+        thread.runnable_at = self.log.now
+        self.log.touch(thread, "phase", "runnable_at")
+        status.set_running(self.log, thread)
+        self.wake.add(thread.pk)
+
+    def _make_ready(self, thread: Thread, *, cause: Event) -> None:
+        make_ready(self.log, thread, cause=cause)
+        self.wake.add(thread.pk)
+
+
+def make_ready(log: Log, thread: Thread, *, cause: Event | int | None) -> None:
+    """Start a turn: the thread is running and a worker may claim it."""
+    thread.phase = Thread.Phase.READY
+    thread.runnable_at = log.now
+    thread.turn_no += 1
+    thread.tool_rounds = thread.model_attempts = thread.bad_calls_in_a_row = 0
+    log.touch(thread, "phase", "runnable_at", "turn_no", "tool_rounds", "model_attempts", "bad_calls_in_a_row")
+    status.set_running(log, thread, cause=cause)
+
+
+def waiting_ids(thread: Thread) -> list[str]:
+    """Event ids of the calls that wait for a person or a client, in the order they were made."""
+    return list(
+        ToolCall.objects.filter(thread=thread, state=ToolCall.State.WAITING)
+        .order_by("use_event__seq")
+        .values_list("use_event__public_id", flat=True)
+    )
+
+
+def check_message_content(content: list[dict[str, Any]]) -> None:
+    if not content:
+        raise Invalid("content: at least one block is needed.")
+    for number, block in enumerate(content):
+        if block["type"] == "redacted":
+            raise Invalid(f"content.{number}: a redacted block cannot be sent.")
+
+
+def check_system_messages(events: list[dict[str, Any]]) -> None:
+    """At most one `system.message`, last, after what it accompanies."""
+    places = [number for number, event in enumerate(events) if event["type"] == "system.message"]
+    if not places:
+        return
+    if len(places) > 1:
+        raise Invalid("events: at most one system.message per request.")
+    if places[0] != len(events) - 1:
+        raise Invalid("events: a system.message must be the last event of its request.")
+    items = events[-1]["content"]
+    if not 1 <= len(items) <= MAX_SYSTEM_ITEMS:
+        raise Invalid(f"content: a system.message has 1 to {MAX_SYSTEM_ITEMS} text items.")

@@ -1,0 +1,71 @@
+"""Files mounted into a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from agents.errors import Invalid, NotBuilt, NotFound
+from agents.models import File, Session, SessionResource
+
+UPLOADS = "/mnt/session/uploads"
+MAX_MOUNT_PATH = 1000
+
+
+def add_resource(session: Session, values: dict[str, Any], *, where: str = "resource") -> SessionResource:
+    """Mount an uploaded file. The session gets a file id of its own for it.
+
+    Raises NotFound for an unknown file, Invalid for a path that cannot be a mount path or is taken.
+    """
+    if values["type"] != "file":
+        raise NotBuilt(f"{where}: resources of type {values['type']} are not built yet.")
+    source = File.objects.in_workspace(session.workspace).unexpired().filter(public_id=values["file_id"]).first()
+    if source is None:
+        raise NotFound(f"{where}.file_id: there is no file {values['file_id']}.")
+    path = mount_path(values.get("mount_path"), values["file_id"], where=where)
+    if session.resources.filter(mount_path=path).exists():
+        raise Invalid(f"{where}.mount_path: {path} is taken.")
+    copy = File(
+        workspace=session.workspace,
+        session=session,
+        kind=File.Kind.MOUNT,
+        filename=source.filename,
+        mime_type=source.mime_type,
+        size_bytes=source.size_bytes,
+        sha256=source.sha256,
+        path=path,
+    )
+    try:
+        with transaction.atomic():
+            copy.save()
+            return SessionResource.objects.create(session=session, file=copy, mount_path=path)
+    except IntegrityError as exc:
+        raise Invalid(f"{where}.mount_path: {path} is taken.") from exc
+
+
+def mount_path(wanted: str | None, file_id: str, *, where: str) -> str:
+    """Where a file appears in the sandbox: below the uploads folder, whatever was asked for."""
+    path = (wanted or f"/{file_id}").removeprefix(UPLOADS)
+    parts = path.strip("/").split("/")
+    if (
+        len(path) > MAX_MOUNT_PATH
+        or any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts)
+        or any(ord(c) < 32 or c == "\\" for c in path)
+    ):
+        raise Invalid(f"{where}.mount_path: must be a plain absolute path such as /data.csv.")
+    return f"{UPLOADS}/{'/'.join(parts)}"
+
+
+def get_resource(session: Session, public_id: str) -> SessionResource:
+    resource = session.resources.select_related("file").filter(public_id=public_id).first()
+    if resource is None:
+        raise NotFound(f"This session has no resource {public_id}.")
+    return resource
+
+
+@transaction.atomic
+def remove_resource(resource: SessionResource) -> None:
+    """Take a file out of the session. The upload it came from stays."""
+    resource.delete()
+    resource.file.delete()
