@@ -1,0 +1,69 @@
+"""What happens when a model request fails: another attempt later, or the end of the turn."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+from django.conf import settings
+
+from agents.errors import ProviderError
+from agents.models import Event, Thread
+from agents.providers.base import Usage
+from agents.runtime import limits
+from agents.runtime.attempts import Attempt, finish_record
+from agents.runtime.interrupts import answer_open_calls, close_open_spans, end_span
+from agents.runtime.leases import Run, fenced_log
+from agents.services import status
+from agents.services.log import Log, clean_text
+
+
+def record_failure(run: Run, attempt: Attempt, error: ProviderError) -> None:
+    """Close the failed attempt in the log, then wait for the next one or give up."""
+    with fenced_log(run) as (log, thread):
+        end = end_span(log, thread, attempt.start, usage={}, is_error=True)
+        finish_record(log, attempt, usage=Usage(), error=error)
+        if not error.retryable or thread.model_attempts >= settings.DAYBREAK_MODEL_ATTEMPTS:
+            stop_turn(log, thread, error.wire_type, error.message, cause=end)
+            return
+        append_error(log, thread, error.wire_type, error.message, "retrying", cause=end)
+        thread.phase = Thread.Phase.BACKOFF
+        thread.runnable_at = log.now + timedelta(seconds=retry_delay_s(thread.model_attempts, error.retry_after_s))
+        log.touch(thread, "phase", "runnable_at")
+        status.set_rescheduling(log, thread, cause=end)
+
+
+def retry_delay_s(attempts: int, retry_after_s: float | None) -> float:
+    """Seconds before the next attempt: what the vendor asked for, else doubling with up to a quarter of jitter."""
+    if retry_after_s is not None:
+        return min(max(retry_after_s, 0.0), limits.MAX_RETRY_AFTER_S)
+    base = settings.DAYBREAK_RETRY_BASE_S * 2 ** (attempts - 1)
+    return min(base, limits.MAX_RETRY_DELAY_S) * random.uniform(1.0, 1.25)  # noqa: S311 (jitter)
+
+
+def append_error(
+    log: Log, thread: Thread, type_: str, message: str, retry_status: str, *, cause: Event | None = None
+) -> Event:
+    error = {"type": type_, "message": clean_text(message), "retry_status": {"type": retry_status}}
+    return log.append(thread, "session.error", {"error": error}, cause=cause)
+
+
+def stop_turn(log: Log, thread: Thread, type_: str, message: str, *, cause: Event | None = None) -> None:
+    """End the turn for good: queued inputs are flushed, open calls answered, the thread idle."""
+    close_open_spans_if_any(log, thread)
+    error = append_error(log, thread, type_, message, "exhausted", cause=cause)
+    for event in Event.objects.filter(
+        thread=thread, type__in=("user.message", "system.message"), processed_at__isnull=True
+    ).order_by("seq"):
+        event.thread = thread
+        log.mark_processed(event)
+    answer_open_calls(log, thread, f"The turn was ended: {message}", cause=error)
+    thread.phase, thread.runnable_at, thread.model_attempts = Thread.Phase.IDLE, None, 0
+    log.touch(thread, "phase", "runnable_at", "model_attempts")
+    status.set_idle(log, thread, {"type": "retries_exhausted"}, cause=error)
+
+
+def close_open_spans_if_any(log: Log, thread: Thread) -> None:
+    from agents.models import Step
+
+    close_open_spans(log, thread, Step.State.FAILED, "stopped")

@@ -1,0 +1,129 @@
+"""What every worker process runs beside its tasks: a heartbeat, a watcher for interrupts, and the sweep.
+
+The sweep finds work that no hint reached: due retries, lost messages, threads of dead workers. One process sweeps at a
+time (an advisory lock); with hints off it alone makes progress.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models import F
+from psycopg.conninfo import make_conninfo
+
+from agents.models import Thread
+from agents.runtime import leases
+from agents.services.log import INTERRUPT_CHANNEL
+
+logger = logging.getLogger(__name__)
+
+SWEEP_LOCK = 7_239_002
+WATCH_POLL_S = 1.0
+MIN_SWEEP_S = 0.02
+
+
+class WorkerRuntime:
+    """Starts and stops the background loops of one worker process.
+
+    Args:
+        hint: called with a thread's key when some worker should look at it. Must not block.
+    """
+
+    def __init__(self, hint: Callable[[int], None]) -> None:
+        self._hint = hint
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._loop, args=(work, pause), name=name, daemon=True)
+            for name, work, pause in (
+                ("heartbeat", self._beat, lambda: settings.DAYBREAK_LEASE_TTL_S / 3),
+                ("sweep", self._sweep, lambda: 0.0),
+                ("interrupts", self._watch, lambda: 0.0),
+            )
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _loop(self, work: Callable[[], None], pause: Callable[[], float]) -> None:
+        """Repeat `work`; a database that is away is waited for."""
+        while not self._stopping.is_set():
+            wait = pause()
+            try:
+                work()
+            except (DatabaseError, psycopg.Error) as exc:
+                logger.warning("background loop waits for the database: %s", exc)
+                wait = max(wait, 1.0)
+            finally:
+                connection.close()
+            self._stopping.wait(wait)
+
+    def _beat(self) -> None:
+        leases.extend(leases.held_runs.all())
+
+    def _sweep(self) -> None:
+        """Hint what is runnable, then sleep until something may be."""
+        interval = settings.DAYBREAK_SWEEP_INTERVAL_S
+        wait = interval
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
+            mine = cursor.fetchone()[0]
+        if mine:
+            try:
+                for thread_pk in leases.find_runnable():
+                    self._hint(thread_pk)
+                due = leases.seconds_until_runnable()
+                if due is not None and due > 0:
+                    wait = min(interval, due)
+            finally:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
+        connection.close()
+        self._stopping.wait(max(wait, MIN_SWEEP_S))
+
+    def _watch(self) -> None:
+        """Listen for interrupts of the threads this process drives; look every second besides."""
+        with psycopg.connect(listen_conninfo(), autocommit=True) as listener:
+            listener.execute(f"LISTEN {INTERRUPT_CHANNEL}")
+            last_look = 0.0
+            while not self._stopping.is_set():
+                heard = list(listener.notifies(timeout=WATCH_POLL_S, stop_after=1))
+                if heard or time.monotonic() - last_look >= WATCH_POLL_S:
+                    self._interrupt_held_runs()
+                    last_look = time.monotonic()
+
+    def _interrupt_held_runs(self) -> None:
+        runs = {run.thread_pk: run for run in leases.held_runs.all()}
+        if not runs:
+            return
+        interrupted = Thread.objects.filter(pk__in=runs, interrupt_seq__gt=F("interrupts_handled_seq")).values_list(
+            "pk", flat=True
+        )
+        for pk in list(interrupted):
+            runs[pk].cancellation.cancel()
+        connection.close()
+
+
+def listen_conninfo() -> str:
+    """A connection string for a LISTEN connection of its own, outside the pool."""
+    parameters = connection.settings_dict
+    parts = {
+        "host": parameters["HOST"],
+        "port": parameters["PORT"],
+        "user": parameters["USER"],
+        "password": parameters["PASSWORD"],
+        "dbname": parameters["NAME"],
+        "application_name": "daybreak-listen",
+    }
+    return make_conninfo("", **{key: str(value) for key, value in parts.items() if value})
