@@ -13,7 +13,7 @@ from django.db import connection
 
 from agents.errors import NotFound
 from agents.models import Thread
-from agents.runtime import interrupts, leases, limits, model_step, recovery, tool_step
+from agents.runtime import interrupts, leases, limits, model_step, recovery, tool_step, workspace
 from agents.runtime.leases import Fenced, Run
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def advance(thread_pk: int) -> bool:
         return False
     try:
         run.thread = Thread.objects.filter(pk=run.thread_pk).first()
+        run.place = workspace.workplace(run.session_pk)
         recovery.recover(run)
         _take_steps(run)
     except Fenced:

@@ -15,6 +15,7 @@ from django.db import connection
 
 from agents.models import Event, Thread
 from agents.providers.base import Cancellation
+from agents.runtime.workspace import Workplace
 from agents.services.log import Log, open_log
 
 WORKER_ID = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -68,9 +69,16 @@ class Run:
     cancellation: Cancellation = field(default_factory=Cancellation)
     lost: bool = False
     thread: Thread | None = None  # as this run last wrote it
+    place: Workplace | None = None  # where its session's tools run, read once per run
     context: list[Event] = field(default_factory=list)  # what the model is shown, kept between steps
     stored: set[str] = field(default_factory=set)  # blobs known to be there
     sandbox_started: bool = False
+
+    @property
+    def workplace(self) -> Workplace:
+        if self.place is None:
+            raise RuntimeError("The run has not been prepared: engine.advance does that.")
+        return self.place
 
     def lose(self) -> None:
         self.lost = True

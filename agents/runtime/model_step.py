@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import connection
 
 from agents.errors import ProviderError, RequestCancelled
-from agents.models import Event, ModelAttempt, Step, Thread
+from agents.models import Event, ModelAttempt, Session, Step, Thread
 from agents.providers import catalog
 from agents.providers.base import Answer, ModelRequest, TextDelta, ThinkingStarted
-from agents.runtime import answers, compaction, limits, retries, workspace
+from agents.runtime import answers, compaction, limits, retries
 from agents.runtime.attempts import Attempt
 from agents.runtime.context import CONTEXT_TYPES, ContextBuilder, canonical, system_prompt
 from agents.runtime.deltas import DeltaPublisher
@@ -81,8 +79,7 @@ def _begin(run: Run) -> Attempt | None:
             record.save()
 
         log.later(save)
-        session, snapshot = log.session, thread.agent_snapshot
-    request = _request(session, thread, snapshot, run.context)
+    request = _request(run, log.session, thread)
     if compacting:
         request = compaction.request_for(request)
     return Attempt(step=step, start=start, record=record, request=request)
@@ -135,13 +132,14 @@ def _answered_seq(context: list[Event]) -> int | None:
     return next((event.seq for event in reversed(context) if event.type != "agent.thinking"), None)
 
 
-def _request(session: Any, thread: Thread, snapshot: dict[str, Any], events: list[Event]) -> ModelRequest:
+def _request(run: Run, session: Session, thread: Thread) -> ModelRequest:
+    """What the model is asked: nothing in it depends on a clock or on chance."""
+    snapshot, place = thread.agent_snapshot, run.workplace
     model = snapshot["model"]
-    mode, network = workspace.mode_for(session), workspace.has_network(session)
     return ModelRequest(
         model=model["id"],
-        system=system_prompt(snapshot, mounts=workspace.mounts(session), mode=mode, network=network),
-        messages=ContextBuilder(workspace.file_reader(session)).build(events),
+        system=system_prompt(snapshot, mounts=place.mounts, mode=place.mode, network=place.has_network),
+        messages=ContextBuilder(place.file_reader()).build(run.context),
         tools=definitions(snapshot),
         max_tokens=catalog.lookup(model["id"]).max_tokens,
         effort=(model.get("effort") or {}).get("type"),
@@ -149,7 +147,7 @@ def _request(session: Any, thread: Thread, snapshot: dict[str, Any], events: lis
     )
 
 
-def _seed(session: Any, thread: Thread) -> str:
+def _seed(session: Session, thread: Thread) -> str:
     """`<session seed>/<thread>/<turn>.<round>/<attempt>`: the same for the same run, whatever its ids are."""
     place = f"{thread.turn_no}.{thread.tool_rounds}"
     return f"{session.metadata.get('seed', '0')}/{thread.ordinal}/{place}/{thread.model_attempts}"
@@ -186,7 +184,7 @@ def _ask(run: Run, attempt: Attempt) -> Answer:
     thread = attempt.step.thread
     provider = catalog.provider_for(attempt.request.model)
     if has_sandbox_tools(thread.agent_snapshot) and not run.sandbox_started:
-        workspace.start_sandbox(attempt.step.session)
+        run.workplace.start_sandbox()
         run.sandbox_started = True
     if not connection.in_atomic_block:
         connection.close()

@@ -57,7 +57,7 @@ def take(run: Run) -> None:
         except RequestCancelled:
             return  # an interrupt or a lost lease: whoever holds the thread writes the end
         if call.name in CHANGES_FILES:
-            workspace.register_outputs(call.session)
+            workspace.register_outputs(run.workplace.session)
         finished = Finished(call, outcome)
 
 
@@ -75,15 +75,14 @@ def _next_call(run: Run, step: Step | None, finished: Finished | None) -> tuple[
         if call is None:
             _end_batch(log, thread, step, calls)
     if finished is not None:
-        sandbox.acknowledge(workspace.spec_for(finished.call.session), finished.call.exec_id)
+        sandbox.acknowledge(run.workplace.spec, finished.call.exec_id)
     return step, call
 
 
 def _open_calls(thread: Thread) -> list[ToolCall]:
     """The thread's calls without a result, in the order the model made them."""
     rows = ToolCall.objects.filter(thread=thread).exclude(state=ToolCall.State.DONE)
-    related = ("use_event", "session__environment", "session__workspace", "thread")
-    return list(rows.select_related(*related).order_by("use_event__seq"))
+    return list(rows.select_related("use_event").order_by("use_event__seq"))
 
 
 def _open_step(run: Run, log: Log, thread: Thread, calls: list[ToolCall]) -> Step:
@@ -132,9 +131,9 @@ def _refusal(call: ToolCall) -> str | None:
 
 def _execute(run: Run, call: ToolCall) -> ToolOutcome:
     """Run the call, or find out what became of it when an earlier worker started it."""
-    spec = workspace.spec_for(call.session)
+    spec = run.workplace.spec
     if not run.sandbox_started:
-        workspace.start_sandbox(call.session)
+        run.workplace.start_sandbox()
         run.sandbox_started = True
     if not connection.in_atomic_block:
         connection.close()
@@ -152,7 +151,7 @@ def _execute(run: Run, call: ToolCall) -> ToolOutcome:
         return sandbox.execute(
             spec,
             exec_id=call.exec_id,
-            thread=call.thread.public_id,
+            thread=_thread_id(run),
             tool=call.name,
             input=arguments,
             cancellation=run.cancellation,
@@ -161,6 +160,11 @@ def _execute(run: Run, call: ToolCall) -> ToolOutcome:
         return _error(UNKNOWN)
     except sandbox.SandboxError as error:
         return _error(f"The sandbox could not run this call: {error}")
+
+
+def _thread_id(run: Run) -> str:
+    """Which shell the call gets: each thread has its own."""
+    return run.thread.public_id if run.thread else str(run.thread_pk)
 
 
 def _settle_unknown(call: ToolCall, arguments: dict[str, Any], spec: sandbox.SandboxSpec) -> ToolOutcome | None:
@@ -176,7 +180,8 @@ def _settle_unknown(call: ToolCall, arguments: dict[str, Any], spec: sandbox.San
 
 def _settle_edit(call: ToolCall, arguments: dict[str, Any], spec: sandbox.SandboxSpec) -> ToolOutcome | None:
     """An edit is done when only the new text is there, and may run when the old text still is."""
-    text = _file_text(arguments.get("file_path"), spec)
+    path = arguments.get("file_path")
+    text = workspace.read_text(spec.root, path) if isinstance(path, str) else None
     old, new = arguments.get("old_string"), arguments.get("new_string")
     if text is None or not isinstance(old, str) or not isinstance(new, str):
         return None
@@ -186,22 +191,6 @@ def _settle_edit(call: ToolCall, arguments: dict[str, Any], spec: sandbox.Sandbo
         message = f"{arguments['file_path']} holds the new text: the edit was done."
         return ToolOutcome(content=[{"type": "text", "text": message}], is_error=False, duration_ms=0.0)
     return _error(UNKNOWN)
-
-
-def _file_text(path: object, spec: sandbox.SandboxSpec) -> str | None:
-    """The text of a workspace file as the sandbox names it, or None. Links are never followed."""
-    if not isinstance(path, str):
-        return None
-    for prefix, folder in (("/workspace/", "workspace"), ("/mnt/session/outputs/", "outputs"), ("/tmp/", "tmp")):  # noqa: S108
-        if path.startswith(prefix) and ".." not in path.split("/"):
-            file = spec.root / folder / path.removeprefix(prefix)
-            if file.is_symlink() or not file.resolve().is_relative_to((spec.root / folder).resolve()):
-                return None
-            try:
-                return file.read_text("utf-8", "replace")
-            except OSError:
-                return None
-    return None
 
 
 def _error(text: str) -> ToolOutcome:

@@ -7,10 +7,10 @@ import mimetypes
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
@@ -20,6 +20,7 @@ from agents.errors import ProviderRejected
 from agents.models import File, Session
 from agents.runtime.context import FileReader, MountedFile
 from agents.sandbox import client as sandbox
+from agents.sandbox import stored_files
 from agents.services import blobs
 
 OUTPUTS = "/mnt/session/outputs"
@@ -35,8 +36,46 @@ def sandbox_mode() -> str:
     return sandbox.probe() if wanted == "auto" else wanted
 
 
-def mode_for(session: Session) -> str:
-    return sandbox_mode()
+@dataclass(frozen=True)
+class Workplace:
+    """Where a session's tools run: what does not change while a worker drives it."""
+
+    session: Session
+    spec: sandbox.SandboxSpec
+    mounts: tuple[MountedFile, ...]
+
+    @property
+    def mode(self) -> str:
+        return self.spec.mode
+
+    @property
+    def has_network(self) -> bool:
+        return self.spec.network
+
+    def file_reader(self) -> FileReader:
+        """Reads files of the session's workspace for message content."""
+
+        def read(file_id: str) -> tuple[str, bytes]:
+            file = File.objects.in_workspace(self.session.workspace).filter(public_id=file_id).first()
+            if file is None:
+                raise ProviderRejected(f"The file {file_id} of a message no longer exists.")
+            return file.mime_type, blobs.read_blob(file.sha256)
+
+        return read
+
+    def start_sandbox(self) -> None:
+        """Mount what is not there yet and let the sandbox start in the background."""
+        _mount_files(self.session)
+        if not self.session.sandbox_host:
+            Session.objects.filter(pk=self.session.pk).update(sandbox_host=socket.gethostname())
+        sandbox.start(self.spec)
+
+
+def workplace(session_pk: int) -> Workplace:
+    session = Session.objects.select_related("environment", "workspace").get(pk=session_pk)
+    rows = session.resources.select_related("file").order_by("mount_path")
+    mounted = tuple(MountedFile(path=row.mount_path, size_bytes=row.file.size_bytes) for row in rows)
+    return Workplace(session=session, spec=spec_for(session), mounts=mounted)
 
 
 def has_network(session: Session) -> bool:
@@ -52,35 +91,9 @@ def spec_for(session: Session) -> sandbox.SandboxSpec:
     return sandbox.SandboxSpec(
         session_id=session.public_id,
         root=root_of(session),
-        mode=mode_for(session),
+        mode=sandbox_mode(),
         network=has_network(session),
     )
-
-
-def mounts(session: Session) -> list[MountedFile]:
-    """The mounted files, by path."""
-    rows = session.resources.select_related("file").order_by("mount_path")
-    return [MountedFile(path=row.mount_path, size_bytes=row.file.size_bytes) for row in rows]
-
-
-def file_reader(session: Session) -> FileReader:
-    """Reads files of the session's workspace for message content."""
-
-    def read(file_id: str) -> tuple[str, bytes]:
-        file = File.objects.in_workspace(session.workspace).filter(public_id=file_id).first()
-        if file is None:
-            raise ProviderRejected(f"The file {file_id} of a message no longer exists.")
-        return file.mime_type, blobs.read_blob(file.sha256)
-
-    return read
-
-
-def start_sandbox(session: Session) -> None:
-    """Mount what is not there yet and let the sandbox start in the background."""
-    _mount_files(session)
-    if not session.sandbox_host:
-        Session.objects.filter(pk=session.pk).update(sandbox_host=socket.gethostname())
-    sandbox.start(spec_for(session))
 
 
 def _mount_files(session: Session) -> None:
@@ -103,42 +116,45 @@ def unmount(session: Session, mount_path: str) -> None:
     (root_of(session) / "uploads" / mount_path.removeprefix(UPLOADS + "/")).unlink(missing_ok=True)
 
 
-def _output_files(session: Session) -> Iterator[tuple[str, Path]]:
-    """Regular files below the outputs folder, links refused, in a stable order."""
-    top = root_of(session) / "outputs"
-    found = 0
-    for folder, names, files in os.walk(top, followlinks=False):
-        names.sort()
-        for name in sorted(files):
-            path = Path(folder) / name
-            if path.is_symlink() or not path.is_file():
-                continue
-            found += 1
-            if found > MAX_OUTPUT_FILES:
-                return
-            yield f"{OUTPUTS}/{path.relative_to(top).as_posix()}", path
-
-
 def register_outputs(session: Session) -> list[File]:
-    """List new and changed deliverables as files of the session. Returns those that changed."""
+    """List new and changed deliverables as files of the session. Returns those that changed.
+
+    The folder is read without following any link: a command may swap one in while this runs.
+    """
+    root = root_of(session)
     known = {file.path: file for file in session.files.filter(kind=File.Kind.OUTPUT)}
     changed = []
-    for sandbox_path, path in _output_files(session):
-        size = path.stat().st_size
-        if size > MAX_OUTPUT_BYTES:
+    for stored in stored_files.list_files(root, most=MAX_OUTPUT_FILES):
+        if stored.size_bytes > MAX_OUTPUT_BYTES:
             continue
-        file = known.get(sandbox_path)
-        if file is not None and file.size_bytes == size and file.sha256 == _sha256(path):
-            continue
-        with path.open("rb") as handle:
-            sha256, size = blobs.store_stream(handle)
-        changed.append(_save_output(session, file, sandbox_path, sha256, size))
+        path = f"{OUTPUTS}/{stored.path}"
+        file = known.get(path)
+        try:
+            with stored_files.open_file(root, stored.path) as handle:
+                if file is not None and _sha256(handle) == file.sha256:
+                    continue
+                handle.seek(0)
+                sha256, size = blobs.store_stream(handle)
+        except FileNotFoundError:
+            continue  # removed, or replaced by a link, since it was listed
+        changed.append(_save_output(session, file, path, sha256, size))
     return changed
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _sha256(handle: BinaryIO) -> str:
+    return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_text(session_root: Path, path: str) -> str | None:
+    """The text of a file as the sandbox names it; None when there is none. Follows no link."""
+    for prefix, folder in (("/workspace/", "workspace"), (f"{OUTPUTS}/", "outputs"), ("/tmp/", "tmp")):  # noqa: S108
+        if path.startswith(prefix):
+            try:
+                with stored_files.open_file(session_root, path.removeprefix(prefix), folder=folder) as handle:
+                    return handle.read().decode("utf-8", "replace")
+            except FileNotFoundError:
+                return None
+    return None
 
 
 @transaction.atomic
