@@ -22,9 +22,9 @@ from agents.runtime.context import FileReader, MountedFile
 from agents.sandbox import client as sandbox
 from agents.sandbox import stored_files
 from agents.services import blobs
+from agents.services.sandboxes import UPLOADS, root_of
 
 OUTPUTS = "/mnt/session/outputs"
-UPLOADS = "/mnt/session/uploads"
 MAX_OUTPUT_FILES = 1_000
 MAX_OUTPUT_BYTES = 500 * 1024 * 1024
 
@@ -83,21 +83,17 @@ def has_network(session: Session) -> bool:
     return settings.DAYBREAK_SANDBOX_NETWORK == "host" and networking.get("type") != "limited"
 
 
-def root_of(session: Session) -> Path:
-    return Path(settings.DAYBREAK_DATA_DIR) / "sandboxes" / session.public_id
-
-
 def spec_for(session: Session) -> sandbox.SandboxSpec:
     return sandbox.SandboxSpec(
         session_id=session.public_id,
-        root=root_of(session),
+        root=root_of(session.public_id),
         mode=sandbox_mode(),
         network=has_network(session),
     )
 
 
 def _mount_files(session: Session) -> None:
-    uploads = root_of(session) / "uploads"
+    uploads = root_of(session.public_id) / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     for row in session.resources.select_related("file"):
         target = uploads / row.mount_path.removeprefix(UPLOADS + "/")
@@ -111,17 +107,12 @@ def _mount_files(session: Session) -> None:
         part.rename(target)
 
 
-def unmount(session: Session, mount_path: str) -> None:
-    """Take a removed file out of the sandbox."""
-    (root_of(session) / "uploads" / mount_path.removeprefix(UPLOADS + "/")).unlink(missing_ok=True)
-
-
 def register_outputs(session: Session) -> list[File]:
     """List new and changed deliverables as files of the session. Returns those that changed.
 
     The folder is read without following any link: a command may swap one in while this runs.
     """
-    root = root_of(session)
+    root = root_of(session.public_id)
     known = {file.path: file for file in session.files.filter(kind=File.Kind.OUTPUT)}
     changed = []
     for stored in stored_files.list_files(root, most=MAX_OUTPUT_FILES):
@@ -175,8 +166,3 @@ def _save_output(session: Session, file: File | None, path: str, sha256: str, si
         setattr(file, field, value)
     file.save(update_fields=list(values))
     return file
-
-
-def destroy(session: Session) -> None:
-    """End the session's sandbox and remove its files from disk."""
-    sandbox.destroy(spec_for(session))

@@ -8,8 +8,8 @@ from django.db import IntegrityError, transaction
 
 from agents.errors import Invalid, NotBuilt, NotFound
 from agents.models import File, Session, SessionResource
+from agents.services.sandboxes import UPLOADS, unmount_after_commit
 
-UPLOADS = "/mnt/session/uploads"
 MAX_MOUNT_PATH = 1000
 
 
@@ -58,7 +58,7 @@ def mount_path(wanted: str | None, file_id: str, *, where: str) -> str:
 
 
 def get_resource(session: Session, public_id: str) -> SessionResource:
-    resource = session.resources.select_related("file").filter(public_id=public_id).first()
+    resource = session.resources.select_related("file", "session").filter(public_id=public_id).first()
     if resource is None:
         raise NotFound(f"This session has no resource {public_id}.")
     return resource
@@ -67,5 +67,6 @@ def get_resource(session: Session, public_id: str) -> SessionResource:
 @transaction.atomic
 def remove_resource(resource: SessionResource) -> None:
     """Take a file out of the session. The upload it came from stays."""
+    unmount_after_commit(resource.session, resource.mount_path)
     resource.delete()
     resource.file.delete()

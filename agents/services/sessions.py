@@ -15,6 +15,7 @@ from agents.services.hints import wake
 from agents.services.log import EVENT_CHANNEL, Log, notify, open_log
 from agents.services.metadata import check_metadata, patch_metadata
 from agents.services.resources import add_resource
+from agents.services.sandboxes import remove_after_commit
 
 MAX_INITIAL_EVENTS = 50
 MAX_RESOURCES = 500
@@ -217,6 +218,7 @@ def delete_session(session: Session) -> None:
     locked.files.all().delete()
     Session.objects.filter(pk=locked.pk).delete()
     notify(EVENT_CHANNEL, f"{locked.pk}:0")
+    remove_after_commit(locked)
 
 
 DELETE_IN_ORDER = (

@@ -7,6 +7,7 @@ import pytest
 from anthropic.types.beta import BetaManagedAgentsSession
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionThread
 
+from agents.services.sandboxes import root_of
 from tests.api.sdk import (
     CUSTOM_TOOL,
     TOOLSET,
@@ -208,6 +209,18 @@ def test_deleting_removes_the_session_and_ends_its_streams(client, local_worker)
     with pytest.raises(anthropic.NotFoundError):
         client.beta.sessions.retrieve(session.id)
     assert client.beta.files.retrieve_metadata(upload.id).id == upload.id
+
+
+@pytest.mark.conformance(43)
+def test_deleting_removes_the_sandbox_and_what_it_produced(client, local_worker):
+    session = make_session(client, "write: /mnt/session/outputs/report.md | done")
+    wait_idle(client, session)
+    outputs = list(client.beta.files.list(scope_id=session.id, betas=["managed-agents-2026-04-01"]))
+    assert len(outputs) == 1 and root_of(session.id).exists()
+    client.beta.sessions.delete(session.id)
+    assert not root_of(session.id).exists()
+    with pytest.raises(anthropic.NotFoundError):
+        client.beta.files.retrieve_metadata(outputs[0].id)
 
 
 @pytest.mark.conformance(43)

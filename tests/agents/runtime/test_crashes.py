@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agents.models import Event, Session, Step, Thread
-from agents.runtime.workspace import root_of
 from agents.services.rebuild import rebuild_state
+from agents.services.sandboxes import root_of
 from tests.agents.runtime.processes import Nursery, Worker, worker_environment
 from tests.runs import log_of, message, send, start_session, texts_of, wait_idle
 from tests.worker import wait_until
@@ -61,7 +61,7 @@ def committed_steps(session: Session) -> list[tuple[str, str]]:
 
 
 def files_of(session: Session) -> dict[str, bytes]:
-    root: Path = root_of(session)
+    root: Path = root_of(session.public_id)
     return {
         str(path.relative_to(root)): path.read_bytes()
         for folder in ("workspace", "outputs")
