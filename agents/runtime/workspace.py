@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import os
+import secrets
 import shutil
 import socket
 from dataclasses import dataclass
@@ -93,18 +94,25 @@ def spec_for(session: Session) -> sandbox.SandboxSpec:
 
 
 def _mount_files(session: Session) -> None:
+    """Copy what is not there yet. Readable for whoever the sandbox runs as, whatever this process's umask is."""
     uploads = root_of(session.public_id) / "uploads"
-    uploads.mkdir(parents=True, exist_ok=True)
+    _make_readable_folder(uploads)
     for row in session.resources.select_related("file"):
         target = uploads / row.mount_path.removeprefix(UPLOADS + "/")
         if target.exists():
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + f".{os.getpid()}.part")
+        for folder in reversed(target.relative_to(uploads).parents):
+            _make_readable_folder(uploads / folder)
+        part = target.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part")
         with blobs.open_blob(row.file.sha256) as source, part.open("wb") as copy:
             shutil.copyfileobj(source, copy)
         part.chmod(0o444)
         part.rename(target)
+
+
+def _make_readable_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
 
 
 def register_outputs(session: Session) -> list[File]:
