@@ -35,6 +35,23 @@ class Subscription:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     deltas: list[dict[str, Any]] = field(default_factory=list)
     wants_deltas: bool = False
+    hub: Hub | None = None
+    skipped: set[str] = field(default_factory=set)  # events of whose previews a piece did not fit
+
+    def offer(self, delta: dict[str, Any]) -> None:
+        """Take a delta, unless too many wait; then none of that event's later ones either, so that no hole shows."""
+        frame = delta["frame"]
+        event_id = frame["event_id"] if "event_id" in frame else frame["event"]["id"]
+        if len(self.deltas) >= MAX_WAITING_DELTAS:
+            self.skipped.add(event_id)
+        if event_id not in self.skipped:
+            self.deltas.append(delta)
+            self.wake.set()
+
+    def close(self) -> None:
+        """Stop watching. Safe to call twice, and from a response that was never read."""
+        if self.hub is not None:
+            self.hub.unsubscribe(self)
 
     def take_deltas(self) -> list[dict[str, Any]]:
         taken, self.deltas = self.deltas, []
@@ -102,9 +119,8 @@ class Hub:
             return
         delta = json.loads(payload)
         for watcher in self._watchers.get(delta["session"], ()):
-            if watcher.wants_deltas and len(watcher.deltas) < MAX_WAITING_DELTAS:
-                watcher.deltas.append(delta)
-                watcher.wake.set()
+            if watcher.wants_deltas:
+                watcher.offer(delta)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -120,16 +136,25 @@ def _conninfo() -> str:
     return listen_conninfo()
 
 
+async def subscribe(session_pk: int, *, deltas: bool = False) -> Subscription:
+    """Watch a session until the subscription is closed. Events appended from now on are never missed."""
+    watcher = Subscription(session_pk, wants_deltas=deltas, hub=_hub())
+    try:
+        await _hub().subscribe(watcher)
+    except BaseException:
+        watcher.close()
+        raise
+    return watcher
+
+
 @asynccontextmanager
 async def subscription(session_pk: int, *, deltas: bool = False) -> AsyncIterator[Subscription]:
-    """Watch a session for the length of the block. Events appended after entry are never missed."""
-    hub = _hub()
-    watcher = Subscription(session_pk, wants_deltas=deltas)
-    await hub.subscribe(watcher)
+    """`subscribe` for the length of the block."""
+    watcher = await subscribe(session_pk, deltas=deltas)
     try:
         yield watcher
     finally:
-        hub.unsubscribe(watcher)
+        watcher.close()
 
 
 def _read(session_pk: int, after_seq: int) -> tuple[list[Event], bool]:
@@ -164,13 +189,12 @@ async def follow_events(
     last_sign = loop.time()
     while True:
         watcher.wake.clear()
-        for delta in watcher.take_deltas():
-            yield delta
-            last_sign = loop.time()
+        deltas = watcher.take_deltas()  # before the rows are read, so that a request's start is told first
         rows, exists = await read_events(watcher.session_pk, after_seq)
-        for row in rows:
-            after_seq = row.seq
-            yield row
+        for item in (*rows, *deltas):
+            if isinstance(item, Event):
+                after_seq = item.seq
+            yield item
             last_sign = loop.time()
         if not exists:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 _runtime: Any = None
 
@@ -30,6 +30,14 @@ def start_runtime(**kwargs: Any) -> None:
 
 
 @worker_shutting_down.connect
+def drain(**kwargs: Any) -> None:
+    """Running steps are finished, with their leases renewed to the end; no further ones are begun."""
+    from agents.runtime import leases
+
+    leases.held_runs.draining = True
+
+
+@worker_shutdown.connect
 def stop_runtime(**kwargs: Any) -> None:
     if _runtime is not None:
         _runtime.stop()

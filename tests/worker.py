@@ -5,6 +5,7 @@ A conftest takes the fixture with `from tests.worker import *`.
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +15,17 @@ from typing import Any
 import pytest
 
 __all__ = ["local_worker", "make_local_worker", "wait_until"]
+
+
+class Collected(logging.Handler):
+    """What the engine logged as an error: it keeps going, a test must not."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(logging.Formatter().format(record))
 
 
 class LocalWorker:
@@ -28,6 +40,9 @@ class LocalWorker:
         self._hints = hint_service
         self._closed = False
         self.errors: list[str] = []
+        self.expects_errors = False  # a test that breaks a step on purpose
+        self._log = Collected()
+        logging.getLogger("agents.runtime").addHandler(self._log)
         if hints:
             hint_service.set_sender(self.hint)
 
@@ -58,7 +73,9 @@ class LocalWorker:
             run.lose()
         self._runtime.stop()
         self._pool.shutdown(wait=True)
-        assert not self.errors, self.errors[0]
+        logging.getLogger("agents.runtime").removeHandler(self._log)
+        errors = self.errors + self._log.errors
+        assert self.expects_errors or not errors, errors[0]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from agents.api.sessions import sender
 from agents.api.wire import event_fragment, thread_wire
 from agents.errors import Invalid, NotFound
 from agents.models import Event, Session, Thread
+from agents.models.events import QUEUED_POSITION
 from agents.services import events, sessions
 
 
@@ -39,9 +40,16 @@ def _page(thread: Thread, query: dict[str, Any]) -> dict[str, Any]:
     if "types" in query:
         rows = rows.filter(type__in=query["types"])
     rows = created_within(rows, query, field="processed_at")
-    # Not NEWEST: a stream is ordered by where each event stands in it, not by when its row was made.
-    page = paginate(rows, query, name=f"events:{thread.public_id}", fields=BY_POSITION, default_order="asc")
-    return page.wire(event_fragment)
+    # Not NEWEST: a stream is ordered by where each event stands in it, not by when its row was made. What is still
+    # queued has no place yet: it is shown at the young end, and no cursor ever points at it.
+    placed = rows.filter(position__lt=QUEUED_POSITION)
+    page = paginate(placed, query, name=f"events:{thread.public_id}", fields=BY_POSITION, default_order="asc")
+    body = page.wire(event_fragment)
+    newest_first = query.get("order") == "desc"
+    if ("page" not in query) if newest_first else (page.next_page is None):
+        queued = [event_fragment(row) for row in rows.filter(position__gte=QUEUED_POSITION).order_by("position")]
+        body["data"] = [*reversed(queued), *body["data"]] if newest_first else [*body["data"], *queued]
+    return body
 
 
 def get_thread(session: Session, thread_id: str) -> Thread:

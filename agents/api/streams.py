@@ -7,7 +7,6 @@ history sees every event: never a gap, maybe one event twice.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
@@ -47,13 +46,15 @@ async def _open(request: ApiRequest, session_id: str, thread_id: str | None) -> 
         raise Invalid(f"event_deltas: at most {MAX_DELTA_FILTERS} values.")
     query = await sync_to_async(schemas.parse_query)(request, name)
     thread = await sync_to_async(_find_thread)(request, session_id, thread_id)
-    stack = AsyncExitStack()
     wanted = set(query.get("event_deltas") or [])
-    watcher = await stack.enter_async_context(feed.subscription(thread.session_id, deltas=bool(wanted)))
-    after_seq = await sync_to_async(_last_seq)(thread)
-    response = StreamingHttpResponse(
-        _frames(stack, watcher, thread, after_seq, wanted), content_type="text/event-stream"
-    )
+    watcher = await feed.subscribe(thread.session_id, deltas=bool(wanted))
+    try:
+        after_seq = await sync_to_async(_last_seq)(thread)
+        response = StreamingHttpResponse(_frames(watcher, thread, after_seq, wanted), content_type="text/event-stream")
+    except BaseException:
+        watcher.close()
+        raise
+    response._resource_closers.append(watcher.close)  # also when the client left before the first byte
     response["Cache-Control"] = "no-cache, no-store"
     response["X-Accel-Buffering"] = "no"
     return response
@@ -74,26 +75,32 @@ def _last_seq(thread: Thread) -> int:
             connection.close()
 
 
-async def _frames(
-    stack: AsyncExitStack, watcher: feed.Subscription, thread: Thread, after_seq: int, wanted: set[str]
-) -> AsyncIterator[bytes]:
+async def _frames(watcher: feed.Subscription, thread: Thread, after_seq: int, wanted: set[str]) -> AsyncIterator[bytes]:
     previews = Previews(thread.pk, wanted)
-    async with stack:
+    try:
         yield PING
+        if thread.status == Thread.Status.TERMINATED:
+            return  # nothing will ever happen here
         async for item in feed.follow_events(watcher, after_seq, heartbeat_s=settings.DAYBREAK_SSE_PING_S):
-            if item is None:
-                yield PING
-            elif isinstance(item, dict):
-                if previews.passes(item):
-                    yield _frame(item["frame"]["type"], orjson.dumps(item["frame"]).decode())
-            elif item.thread_id == thread.pk:
-                text = await _text_of(item)
-                if text is not None:
-                    previews.finish(item.public_id)
-                    yield text
-                if item.type == "session.status_terminated":
-                    return
+            frame = PING if item is None else await _frame_of(item, thread, previews)
+            if frame is not None:
+                yield frame
+            if isinstance(item, Event) and item.type == "session.status_terminated":
+                return
         yield _frame("session.deleted", _deleted())
+    finally:
+        watcher.close()
+
+
+async def _frame_of(item: Event | dict[str, Any], thread: Thread, previews: Previews) -> bytes | None:
+    if isinstance(item, dict):
+        if not previews.passes(item):
+            return None
+        return _frame(item["frame"]["type"], orjson.dumps(item["frame"]).decode())
+    if item.thread_id != thread.pk:
+        return None
+    previews.finish(item.public_id)
+    return await _text_of(item)
 
 
 async def _text_of(row: Event) -> bytes | None:
@@ -156,7 +163,8 @@ class Previews:
 
     def finish(self, public_id: str) -> None:
         self._open.discard(public_id)
-        self._done.add(public_id)
+        if self._wanted:
+            self._done.add(public_id)
 
 
 # Legal inside JSON text, but many clients split lines at them.

@@ -82,6 +82,7 @@ class Cancellation:
     """Lets one thread stop what another is doing: a flag to wait on and callbacks that unblock a stuck read."""
 
     def __init__(self) -> None:
+        self.lost = False  # what was under way belongs to somebody else now: let go of it, do not end it
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
@@ -107,8 +108,9 @@ class Cancellation:
             if callback in self._callbacks:
                 self._callbacks.remove(callback)
 
-    def cancel(self) -> None:
+    def cancel(self, *, lost: bool = False) -> None:
         with self._lock:
+            self.lost = self.lost or lost
             self._event.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:

@@ -13,9 +13,13 @@ from agents.runtime.attempts import Attempt, end_answered_span, finish_record
 from agents.runtime.context import canonical
 from agents.runtime.interrupts import start_queued_turn
 from agents.runtime.leases import Run, fenced_log
-from agents.services import status
+from agents.services import log_sql, status
 from agents.services.log import Log, clean
 
+QUEUED_INPUT = """
+SELECT 1 FROM agents_event
+WHERE thread_id = $1 AND type = 'user.message' AND processed_at IS NULL LIMIT 1
+"""
 REFUSAL_CATEGORIES = {"cyber", "bio", "frontier_llm", "reasoning_extraction", "general_harms"}
 
 
@@ -25,7 +29,7 @@ def commit(run: Run, attempt: Attempt, answer: Answer) -> None:
         log.step = attempt.step
         start = attempt.start
         content = clean(answer.content)
-        _append_thinking(log, thread, content, start)
+        _append_thinking(log, thread, content, start, attempt.thinking_id)
         _append_message(log, thread, content, start, attempt.message_id)
         calls = [_append_call(log, thread, block, start) for block in content if block["type"] == "tool_use"]
         end_answered_span(log, thread, attempt, answer)
@@ -39,17 +43,18 @@ def commit(run: Run, attempt: Attempt, answer: Answer) -> None:
         _decide(log, thread, calls, answer)
 
 
-def _append_thinking(log: Log, thread: Thread, content: list[dict[str, Any]], start: Event) -> None:
+def _append_thinking(log: Log, thread: Thread, content: list[dict[str, Any]], start: Event, public_id: str) -> None:
     """The wire shows that the agent thought; what it thought is kept beside it."""
     blocks = [block for block in content if block["type"] in ("thinking", "redacted_thinking")]
     if blocks:
         text = "\n\n".join(block.get("thinking", "") for block in blocks).strip()
-        log.append(thread, "agent.thinking", {}, private={"thinking": text, "blocks": blocks}, cause=start)
+        private = {"thinking": text, "blocks": blocks}
+        log.append(thread, "agent.thinking", {}, private=private, cause=start, public_id=public_id)
 
 
 def _append_message(log: Log, thread: Thread, content: list[dict[str, Any]], start: Event, public_id: str) -> None:
     texts = [{"type": "text", "text": block["text"]} for block in content if block["type"] == "text"]
-    if any(block["text"] for block in texts):
+    if any(block["text"].strip() for block in texts):
         log.append(thread, "agent.message", {"content": texts}, cause=start, public_id=public_id)
 
 
@@ -80,7 +85,7 @@ def _append_call(log: Log, thread: Thread, block: dict[str, Any], start: Event) 
             payload["evaluation"] = permission.evaluation
         event = log.append(thread, "agent.tool_use", payload, cause=start)
     call.use_event = event
-    log.later(call.save)
+    log.add(call)
     return call
 
 
@@ -90,10 +95,11 @@ def _decide(log: Log, thread: Thread, calls: list[ToolCall], answer: Answer) -> 
         thread.tool_rounds += 1
         thread.phase = Thread.Phase.TOOL_BATCH
         log.touch(thread, "tool_rounds", "phase")
-        if all(call.state == ToolCall.State.WAITING for call in calls):
+        if not thread.interrupt_pending and all(call.state == ToolCall.State.WAITING for call in calls):
             wait_for_client(log, thread, [call.use_event.public_id for call in calls])
         return
-    if answer.stop_reason == "pause_turn":
+    if answer.stop_reason == "pause_turn" or thread.interrupt_pending:
+        # An interrupt is written by `interrupts.finish`, which comes next.
         thread.phase = Thread.Phase.READY
         log.touch(thread, "phase")
         return
@@ -104,7 +110,8 @@ def _decide(log: Log, thread: Thread, calls: list[ToolCall], answer: Answer) -> 
         start_queued_turn(log, thread)
         return
     if _has_queued_input(thread):
-        thread.phase, thread.runnable_at = Thread.Phase.READY, log.now
+        thread.phase, thread.runnable_at, thread.tool_rounds = Thread.Phase.READY, log.now, 0
+        log.touch(thread, "tool_rounds")
         return
     status.set_idle(log, thread, {"type": "end_turn"})
 
@@ -117,7 +124,7 @@ def wait_for_client(log: Log, thread: Thread, event_ids: list[str]) -> None:
 
 
 def _has_queued_input(thread: Thread) -> bool:
-    return Event.objects.filter(thread=thread, type="user.message", processed_at__isnull=True).exists()
+    return bool(log_sql.execute(QUEUED_INPUT, [thread.pk]))
 
 
 def _refusal(answer: Answer) -> dict[str, Any]:

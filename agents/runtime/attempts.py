@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.utils import timezone
 
@@ -12,18 +13,40 @@ from agents.models import Event, ModelAttempt, Step, Thread
 from agents.providers import catalog
 from agents.providers.base import Answer, ModelRequest, Usage
 from agents.runtime.interrupts import end_span
+from agents.services.blobs import store_many
 from agents.services.log import Log
+
+# What becomes known of an attempt when it ends.
+ENDED_FIELDS = (
+    *ModelAttempt.TOKEN_FIELDS,
+    "list_cost_nanousd",
+    "request_sha256",
+    "response_sha256",
+    "response_id",
+    "stop_reason",
+    "time_to_first_chunk_ms",
+    "ended_at",
+    "error_type",
+    "error_message",
+)
 
 
 @dataclass
 class Attempt:
-    """`message_id` is the id the answer's `agent.message` will have: its deltas name it before it exists."""
+    """`message_id` is the id the answer's `agent.message` will have: its deltas name it before it exists.
+
+    `parts` are the request and its answer as they are kept, stored by the commit that ends the attempt; `stored`
+    are the hashes the run has stored before.
+    """
 
     step: Step
     start: Event
     record: ModelAttempt
     request: ModelRequest
     message_id: str = field(default_factory=lambda: new_id(EVENT))
+    thinking_id: str = field(default_factory=lambda: new_id(EVENT))
+    parts: list[bytes] = field(default_factory=list)
+    stored: set[str] = field(default_factory=set)
 
 
 def finish_record(log: Log, attempt: Attempt, *, usage: Usage, error: ProviderError | None = None) -> None:
@@ -38,8 +61,9 @@ def finish_record(log: Log, attempt: Attempt, *, usage: Usage, error: ProviderEr
     step.state = Step.State.FAILED if error else Step.State.COMMITTED
     if error is not None:
         record.error_type, record.error_message = error.wire_type, error.message
-    record.save()
-    step.save(update_fields=["state", "ended_at"])
+    log.change(record, *ENDED_FIELDS)
+    log.change(step, "state", "ended_at")
+    log.later(partial(store_many, attempt.parts, known=attempt.stored))
 
 
 def end_answered_span(log: Log, thread: Thread, attempt: Attempt, answer: Answer) -> None:

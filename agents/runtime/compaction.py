@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
-from agents.models import Thread
+from agents.errors import ProviderError
+from agents.models import Event, Thread
 from agents.providers import catalog
 from agents.providers.base import Answer, ModelRequest
 from agents.runtime import limits
 from agents.runtime.attempts import Attempt, end_answered_span, finish_record
 from agents.runtime.leases import Run, fenced_log
-from agents.runtime.retries import stop_turn
+from agents.runtime.retries import record_failure, stop_turn
 from agents.services.log import clean
 
 INSTRUCTION = (
@@ -23,11 +26,18 @@ INSTRUCTION = (
     "done and found (with paths, names and numbers), what is still open, and what to do next. The summary replaces "
     "the conversation."
 )
+ANSWERS = frozenset({"agent.message", "agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use"})
+CHARS_PER_TOKEN = 4
 TRIMMED = "… (trimmed)"
 
 
-def is_due(thread: Thread) -> bool:
+def is_due(thread: Thread, context: Sequence[Event]) -> bool:
+    """Whether the conversation nears the window: what the last answer reported, and a guess at what came since."""
     window = catalog.lookup(thread.agent_snapshot["model"]["id"]).context_window
+    since = takewhile(lambda event: event.type not in ANSWERS, reversed(context))
+    expected = thread.context_tokens + sum(len(event.payload) for event in since) // CHARS_PER_TOKEN
+    if thread.context_tokens and expected > limits.COMPACT_AT_SHARE * window:
+        return True
     return thread.context_tokens > limits.COMPACT_AT_SHARE * window
 
 
@@ -71,6 +81,9 @@ def _text(text: str) -> dict[str, Any]:
 
 def commit(run: Run, attempt: Attempt, answer: Answer) -> None:
     """Store the summary and let the context begin with it."""
+    if not any(block["type"] == "text" and block["text"].strip() for block in answer.content):
+        record_failure(run, attempt, ProviderError("The model gave no summary of the conversation."))
+        return
     with fenced_log(run) as (log, thread):
         summary = "\n\n".join(block["text"] for block in clean(answer.content) if block["type"] == "text")
         event = log.append(
@@ -85,7 +98,8 @@ def commit(run: Run, attempt: Attempt, answer: Answer) -> None:
         thread.context_base_seq = event.seq
         thread.context_tokens = answer.usage.output_tokens
         thread.compactions_in_a_row += 1
-        thread.model_attempts = 0
+        thread.model_attempts = thread.takeovers = 0
+        log.touch(thread, "takeovers")
         thread.phase, thread.runnable_at = Thread.Phase.READY, log.now
         log.touch(
             thread,

@@ -35,10 +35,11 @@ RESULT_OF = {
     "agent.mcp_tool_result": "mcp_tool_use_id",
     "user.custom_tool_result": "custom_tool_use_id",
 }
+EMPTY_RESULT = {"type": "text", "text": "(nothing was returned)"}
 NO_RESULT = "No result was recorded for this call. Its outcome is unknown: check before relying on it."
 SUMMARY_INTRODUCTION = "Earlier parts of this conversation were summarised to save space. The summary:\n\n"
 
-FileReader = Callable[[str], tuple[str, bytes]]
+FileReader = Callable[[str], tuple[str, bytes] | None]  # None: the file is gone
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class ContextBuilder:
         if call_id not in self._open_calls:
             return  # the call was compacted away with its answer
         del self._open_calls[call_id]
-        content = [self._input_block(block) for block in data.get("content") or []]
+        content = [self._input_block(block) for block in data.get("content") or []] or [dict(EMPTY_RESULT)]
         block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call_id, "content": content}
         if data.get("is_error"):
             block["is_error"] = True
@@ -147,7 +148,7 @@ class ContextBuilder:
 
     @staticmethod
     def _texts(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{"type": "text", "text": block["text"]} for block in content if block.get("text")]
+        return [{"type": "text", "text": block["text"]} for block in content if block.get("text", "").strip()]
 
     def _input_block(self, block: dict[str, Any]) -> dict[str, Any]:
         """A wire block as the Messages API takes it: files are inlined."""
@@ -155,8 +156,10 @@ class ContextBuilder:
             return block
         source = block["source"]
         if source["type"] == "file":
-            mime, data = self._read_file(source["file_id"])
-            source = _inline(mime, data)
+            found = self._read_file(source["file_id"])
+            if found is None:
+                return {"type": "text", "text": f"[The file {source['file_id']} is no longer available.]"}
+            source = _inline(*found)
         kept = {key: block[key] for key in ("title", "context") if block.get(key) is not None}
         return {"type": block["type"], "source": source, **kept}
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 
-from agents.ids import EVENT, new_id
 from agents.models import Thread
 from agents.services.log import clean_text
 
@@ -23,16 +22,17 @@ MAX_TEXT_BYTES = 5_000  # NOTIFY carries less than 8,000 bytes
 class DeltaPublisher:
     """Sends the pieces of one answer, a few at a time, to whoever watches the thread's stream."""
 
-    def __init__(self, thread: Thread, message_id: str) -> None:
+    def __init__(self, thread: Thread, *, message_id: str, thinking_id: str) -> None:
         self._base = {"session": thread.session_id, "thread": thread.pk}
         self._message_id = message_id
         self._pending: list[tuple[int, str]] = []
         self._last_flush = time.monotonic()
         self._started = False
-        self.thinking_id = new_id(EVENT)
+        self._thinking_id = thinking_id
+        self._broken = False  # a piece was lost: what came after it would not be a prefix any more
 
     def thinking_started(self) -> None:
-        self._send([{"type": "event_start", "event": {"type": "agent.thinking", "id": self.thinking_id}}])
+        self._send([{"type": "event_start", "event": {"type": "agent.thinking", "id": self._thinking_id}}])
 
     def text(self, index: int, text: str) -> None:
         if self._pending and self._pending[-1][0] == index:
@@ -45,7 +45,7 @@ class DeltaPublisher:
     def flush(self) -> None:
         pending, self._pending = self._pending, []
         self._last_flush = time.monotonic()
-        if not pending:
+        if not pending or self._broken:
             return
         frames: list[dict[str, Any]] = []
         if not self._started:
@@ -69,6 +69,7 @@ class DeltaPublisher:
                     payload = json.dumps({**self._base, "frame": frame}, ensure_ascii=False)
                     cursor.execute("SELECT pg_notify(%s, %s)", [DELTA_CHANNEL, payload])
         except DatabaseError:
+            self._broken = True
             logger.info("deltas dropped thread=%s", self._base["thread"])
         finally:
             if not connection.in_atomic_block:

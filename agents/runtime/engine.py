@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import time
 
-from django.db import connection
+import psycopg
+from django.db import DatabaseError, connection
 
-from agents.errors import NotFound
 from agents.models import Thread
-from agents.runtime import interrupts, leases, limits, model_step, recovery, tool_step, workspace
+from agents.runtime import interrupts, leases, limits, model_step, recovery, tool_step
 from agents.runtime.leases import Fenced, Run
+from agents.services import log_sql
+from agents.services.log import SessionGone
 
 logger = logging.getLogger(__name__)
 
@@ -31,29 +33,45 @@ def advance(thread_pk: int) -> bool:
     Returns:
         True when it has more work right now: somebody should look at it again.
     """
-    run = leases.claim(thread_pk)
-    if run is None:
-        return False
     try:
-        run.thread = Thread.objects.filter(pk=run.thread_pk).first()
-        run.place = workspace.workplace(run.session_pk)
+        run = leases.claim(thread_pk)
+        return False if run is None else _drive(run)
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def _drive(run: Run) -> bool:
+    try:
         recovery.recover(run)
         _take_steps(run)
     except Fenced:
         logger.info("fenced thread=%s epoch=%s", run.thread_pk, run.epoch)
-    except NotFound:
-        logger.info("thread gone thread=%s", run.thread_pk)
-    finally:
-        more = leases.release(run)
-        if not connection.in_atomic_block:
-            connection.close()
-    return more
+    except SessionGone:
+        logger.info("session gone thread=%s", run.thread_pk)
+    except (DatabaseError, psycopg.Error) as exc:
+        # Whether the last commit arrived is unknown. The lease runs out, and the next claim reads what is there.
+        logger.warning("the database went away thread=%s: %s", run.thread_pk, exc)
+        leases.held_runs.remove(run)
+        return False
+    except Exception:
+        logger.exception("a step failed thread=%s", run.thread_pk)
+        _after_failure(run)
+    return leases.release(run)
+
+
+def _after_failure(run: Run) -> None:
+    """Never repeat a failing step without end: try again a little later, and give up after a few times."""
+    try:
+        recovery.back_off(run)
+    except (Fenced, SessionGone):
+        logger.info("fenced thread=%s epoch=%s", run.thread_pk, run.epoch)
 
 
 def _take_steps(run: Run) -> None:
     deadline = time.monotonic() + limits.SECONDS_PER_ADVANCE
     for _ in range(limits.STEPS_PER_ADVANCE):
-        if run.lost or time.monotonic() > deadline:
+        if run.lost or leases.held_runs.draining or time.monotonic() > deadline:
             return
         thread = run.thread  # as of this run's last commit; interrupts are looked at under the lock
         if thread is None or thread.runnable_at is None:
@@ -62,6 +80,19 @@ def _take_steps(run: Run) -> None:
             interrupts.finish(run)
             continue
         work = WORK.get(Thread.Phase(thread.phase))
-        if work is None:
+        if work is None or not _is_here(run, thread):
             return
         work(run)
+        if run.cancellation.cancelled and not run.lost:
+            run.thread = _read_thread(run)  # an interrupt came in the middle of the step
+        elif run.thread is not None and run.thread.phase == Thread.Phase.BACKOFF:
+            return  # not before its time: the claim looks at the clock
+
+
+def _is_here(run: Run, thread: Thread) -> bool:
+    """Tool calls run on the host where the session's sandbox is."""
+    return thread.phase != Thread.Phase.TOOL_BATCH or run.workplace.session.sandbox_host in ("", leases.HOST)
+
+
+def _read_thread(run: Run) -> Thread | None:
+    return next(iter(log_sql.select(Thread, "r.id = $1", run.thread_pk)), None)

@@ -7,7 +7,8 @@ from typing import Any
 from agents.models import Event, ModelAttempt, Step, Thread, ToolCall
 from agents.providers.base import Cancellation
 from agents.runtime.leases import Run, fenced_log
-from agents.services import status
+from agents.sandbox import client as sandbox
+from agents.services import log_sql, status
 from agents.services.events import make_ready
 from agents.services.log import Log
 
@@ -16,9 +17,11 @@ INTERRUPTED = "The call was interrupted before it finished. Its effects, if any,
 
 def finish(run: Run) -> None:
     """Write the end of an interrupted turn, then start the next one when a message is waiting."""
+    end_running_calls(run)
     with fenced_log(run) as (log, thread):
         if not thread.interrupt_pending:
             return
+        ended_already = thread.phase == Thread.Phase.IDLE and thread.status == Thread.Status.IDLE
         close_open_spans(log, thread, Step.State.FAILED, "interrupted")
         cause = thread.interrupt_seq
         answer_open_calls(log, thread, INTERRUPTED, cause=cause)
@@ -30,9 +33,20 @@ def finish(run: Run) -> None:
         thread.interrupts_handled_seq = thread.interrupt_seq
         thread.phase, thread.runnable_at = Thread.Phase.IDLE, None
         log.touch(thread, "interrupts_handled_seq", "phase", "runnable_at")
-        status.set_idle(log, thread, {"type": "end_turn"}, cause=cause)
+        thread.takeovers = 0
+        log.touch(thread, "takeovers")
+        if not ended_already:
+            status.set_idle(log, thread, {"type": "end_turn"}, cause=cause)
         start_queued_turn(log, thread)
     run.cancellation = Cancellation()
+
+
+def end_running_calls(run: Run) -> None:
+    """End the commands that this thread has in its sandbox, whoever started them. No lock is held meanwhile."""
+    running = ToolCall.objects.filter(thread_id=run.thread_pk, state=ToolCall.State.RUNNING)
+    for exec_id in list(running.values_list("exec_id", flat=True)):
+        sandbox.cancel(run.workplace.spec, exec_id)
+        sandbox.acknowledge(run.workplace.spec, exec_id)
 
 
 def _others_still_stopping(log: Log, thread: Thread, seq: int) -> bool:
@@ -42,6 +56,7 @@ def _others_still_stopping(log: Log, thread: Thread, seq: int) -> bool:
 
 def close_open_spans(log: Log, thread: Thread, state: Step.State, error: str) -> None:
     """End model requests that will never be answered: each start has exactly one end."""
+    log.flush_changes()
     open_steps = Step.objects.filter(thread=thread, state=Step.State.STARTED)
     for attempt in ModelAttempt.objects.filter(step__in=open_steps, ended_at__isnull=True).select_related(
         "start_event"
@@ -78,8 +93,7 @@ def end_span(
 
 def answer_open_calls(log: Log, thread: Thread, text: str, *, cause: Event | int | None) -> None:
     """Give every unanswered call an error result, so that the next request is well formed."""
-    calls = ToolCall.objects.filter(thread=thread).exclude(state=ToolCall.State.DONE).select_related("use_event")
-    for call in calls.order_by("use_event__seq"):
+    for call in log_sql.open_calls(thread.pk):
         append_result(log, thread, call, [{"type": "text", "text": text}], is_error=True, cause=cause)
 
 
@@ -109,7 +123,7 @@ def append_result(
     )
     call.state, call.is_error, call.ended_at = ToolCall.State.DONE, is_error, log.now
     call.result_event = row
-    log.later(lambda: call.save(update_fields=["state", "is_error", "ended_at", "result_event", "result_sha256"]))
+    log.change(call, "state", "is_error", "ended_at", "result_event", "result_sha256")
     return row
 
 

@@ -10,34 +10,40 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import psycopg
 from django.conf import settings
 from django.db import connection
 
 from agents.models import Event, Thread
 from agents.providers.base import Cancellation
+from agents.runtime import workspace
 from agents.runtime.workspace import Workplace
-from agents.services.log import Log, open_log
+from agents.services import log_sql
+from agents.services.log import Log, open_thread_log
 
-WORKER_ID = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+HOST = socket.gethostname()  # a sandbox lives on one host: its tool calls are claimed there only
+WORKER_ID = f"{HOST}:{os.getpid()}:{secrets.token_hex(4)}"
 
 CLAIM = """
 UPDATE agents_thread SET
     lease_epoch = lease_epoch + 1,
-    takeovers = CASE WHEN lease_owner <> '' THEN takeovers + 1 ELSE 0 END,
-    lease_owner = %s,
-    lease_until = clock_timestamp() + make_interval(secs => %s)
-WHERE id = %s
+    takeovers = CASE WHEN lease_owner <> '' THEN takeovers + 1 ELSE takeovers END,
+    lease_owner = $1,
+    lease_until = clock_timestamp() + make_interval(secs => $2)
+WHERE id = $3
   AND runnable_at <= clock_timestamp()
   AND (lease_until IS NULL OR lease_until < clock_timestamp())
-RETURNING lease_epoch, session_id, takeovers
+  AND (phase <> 'tool_batch' OR (SELECT sandbox_host FROM agents_session WHERE id = session_id) IN ('', $4))
 """
+# Renewed in one order everywhere, so that heartbeats and commits cannot wait for each other.
 EXTEND = """
 UPDATE agents_thread SET lease_until = clock_timestamp() + make_interval(secs => %s)
-WHERE id = ANY(%s) AND lease_owner = %s RETURNING id, lease_epoch
+WHERE id IN (SELECT id FROM agents_thread WHERE id = ANY(%s) AND lease_owner = %s ORDER BY id FOR UPDATE)
+RETURNING id, lease_epoch
 """
 RELEASE = """
-UPDATE agents_thread SET lease_owner = '', lease_until = NULL, takeovers = 0
-WHERE id = %s AND lease_epoch = %s AND lease_owner = %s
+UPDATE agents_thread SET lease_owner = '', lease_until = NULL
+WHERE id = $1 AND lease_epoch = $2 AND lease_owner = $3
 RETURNING runnable_at <= clock_timestamp()
 """
 # One row per session first, so that a wide fan-out cannot starve a chat.
@@ -46,6 +52,7 @@ SELECT id FROM (
     SELECT id, runnable_at, row_number() OVER (PARTITION BY session_id ORDER BY runnable_at) AS turn
     FROM agents_thread
     WHERE runnable_at <= clock_timestamp() AND (lease_until IS NULL OR lease_until < clock_timestamp())
+      AND (phase <> 'tool_batch' OR (SELECT sandbox_host FROM agents_session WHERE id = session_id) IN ('', %s))
 ) waiting ORDER BY turn, runnable_at LIMIT %s
 """
 NEXT_RUNNABLE = """
@@ -69,20 +76,21 @@ class Run:
     cancellation: Cancellation = field(default_factory=Cancellation)
     lost: bool = False
     thread: Thread | None = None  # as this run last wrote it
-    place: Workplace | None = None  # where its session's tools run, read once per run
+    place: Workplace | None = None  # see `workplace`
     context: list[Event] = field(default_factory=list)  # what the model is shown, kept between steps
     stored: set[str] = field(default_factory=set)  # blobs known to be there
     sandbox_started: bool = False
 
     @property
     def workplace(self) -> Workplace:
+        """Where the session's tools run; read when it is first needed."""
         if self.place is None:
-            raise RuntimeError("The run has not been prepared: engine.advance does that.")
+            self.place = workspace.workplace(self.session_pk)
         return self.place
 
     def lose(self) -> None:
         self.lost = True
-        self.cancellation.cancel()
+        self.cancellation.cancel(lost=True)
 
 
 class HeldRuns:
@@ -91,13 +99,17 @@ class HeldRuns:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[int, Run] = {}
+        self.draining = False  # the process is ending: steps are finished, none is begun
 
     def __len__(self) -> int:
         return len(self._runs)
 
     def add(self, run: Run) -> None:
         with self._lock:
+            before = self._runs.get(run.thread_pk)
             self._runs[run.thread_pk] = run
+        if before is not None:
+            before.lose()  # its lease ran out, or this one could not have been claimed
 
     def remove(self, run: Run) -> None:
         with self._lock:
@@ -117,12 +129,16 @@ held_runs = HeldRuns()
 
 def claim(thread_pk: int) -> Run | None:
     """Take the thread when it has work and nobody drives it; None for the loser of a race."""
-    with connection.cursor() as cursor:
-        cursor.execute(CLAIM, [WORKER_ID, settings.DAYBREAK_LEASE_TTL_S, thread_pk])
-        row = cursor.fetchone()
-    if row is None:
+    thread = log_sql.claim(CLAIM, WORKER_ID, settings.DAYBREAK_LEASE_TTL_S, thread_pk, HOST)
+    if thread is None:
         return None
-    run = Run(thread_pk=thread_pk, epoch=row[0], session_pk=row[1], takeovers=row[2])
+    run = Run(
+        thread_pk=thread_pk,
+        session_pk=thread.session_id,
+        epoch=thread.lease_epoch,
+        takeovers=thread.takeovers,
+        thread=thread,
+    )
     held_runs.add(run)
     return run
 
@@ -130,20 +146,21 @@ def claim(thread_pk: int) -> Run | None:
 def release(run: Run) -> bool:
     """Give the thread back. True when it has more work right now."""
     held_runs.remove(run)
-    with connection.cursor() as cursor:
-        cursor.execute(RELEASE, [run.thread_pk, run.epoch, WORKER_ID])
-        row = cursor.fetchone()
-    return bool(row and row[0])
+    rows = log_sql.execute(RELEASE, [run.thread_pk, run.epoch, WORKER_ID])
+    return bool(rows and rows[0][0])
 
 
-def extend(runs: Iterable[Run]) -> None:
-    """Renew the leases of these runs; a run whose lease is gone is told so."""
+def extend(runs: Iterable[Run], heart: psycopg.Connection) -> None:
+    """Renew the leases of these runs; a run whose lease is gone is told so.
+
+    Args:
+        heart: a connection of its own, not one of the pool, which may be busy.
+    """
     by_pk = {run.thread_pk: run for run in runs}
     if not by_pk:
         return
-    with connection.cursor() as cursor:
-        cursor.execute(EXTEND, [settings.DAYBREAK_LEASE_TTL_S, list(by_pk), WORKER_ID])
-        epochs = dict(cursor.fetchall())
+    renewed = heart.execute(EXTEND, [settings.DAYBREAK_LEASE_TTL_S, list(by_pk), WORKER_ID])
+    epochs: dict[int, int] = dict(renewed.fetchall())
     for pk, run in by_pk.items():
         if epochs.get(pk) != run.epoch and held_runs.get(pk) is run:
             run.lose()
@@ -151,7 +168,7 @@ def extend(runs: Iterable[Run]) -> None:
 
 def find_runnable(limit: int = 100) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(FIND_RUNNABLE, [limit])
+        cursor.execute(FIND_RUNNABLE, [HOST, limit])
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -169,10 +186,8 @@ def fenced_log(run: Run) -> Iterator[tuple[Log, Thread]]:
 
     Raises Fenced otherwise, and NotFound when the session is gone.
     """
-    with open_log(run.session_pk) as log:
-        thread = Thread.objects.select_for_update(of=("self",)).select_related("parent").get(pk=run.thread_pk)
+    with open_thread_log(run.session_pk, run.thread_pk) as (log, thread):
         if thread.lease_epoch != run.epoch:
             raise Fenced
-        thread.session = log.session
         run.thread = thread
         yield log, thread

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from django.db import connection
 
 from agents.errors import ProviderError, RequestCancelled
@@ -14,9 +17,20 @@ from agents.runtime.context import CONTEXT_TYPES, ContextBuilder, canonical, sys
 from agents.runtime.deltas import DeltaPublisher
 from agents.runtime.leases import Run, fenced_log
 from agents.runtime.toolset import definitions, has_sandbox_tools
-from agents.services import status
-from agents.services.blobs import sha256_of, store_many
+from agents.sandbox.client import SandboxError
+from agents.services import log_sql, status
+from agents.services.blobs import sha256_of
 from agents.services.log import Log, clean
+
+logger = logging.getLogger(__name__)
+
+INPUT_TYPES = ("user.message", "system.message")
+NEW_IN_CONTEXT = """
+r.thread_id = $1 AND (
+    r.position > $2 AND r.processed_at IS NOT NULL AND r.type = ANY($3)
+    OR r.processed_at IS NULL AND r.visible AND r.type = ANY($4)
+) ORDER BY r.seq
+"""
 
 
 def take(run: Run) -> None:
@@ -29,10 +43,10 @@ def take(run: Run) -> None:
     except RequestCancelled:
         return  # an interrupt, or a lost lease: whoever holds the thread writes the end
     except ProviderError as error:
-        _store(run, attempt, None)
+        _keep(attempt, None)
         retries.record_failure(run, attempt, error)
         return
-    _store(run, attempt, answer)
+    _keep(attempt, answer)
     if attempt.step.kind == Step.Kind.COMPACTION:
         compaction.commit(run, attempt, answer)
     else:
@@ -46,8 +60,7 @@ def _begin(run: Run) -> Attempt | None:
             return None
         status.set_running(log, thread)
         thread.runnable_at = log.now
-        inputs = _take_inputs(log, thread)
-        _read_context(run, thread)
+        inputs = _read_context(run, log, thread)
         if thread.tool_rounds >= limits.MAX_TOOL_ROUNDS:
             retries.stop_turn(
                 log,
@@ -56,7 +69,7 @@ def _begin(run: Run) -> Attempt | None:
                 f"The turn was ended after {limits.MAX_TOOL_ROUNDS} rounds of tool calls.",
             )
             return None
-        compacting = compaction.is_due(thread)
+        compacting = compaction.is_due(thread, run.context)
         step = Step(
             session=log.session,
             thread=thread,
@@ -72,17 +85,12 @@ def _begin(run: Run) -> Attempt | None:
         step.cause_seq = cause = inputs[-1].seq if inputs else _answered_seq(run.context)
         start = log.append(thread, "span.model_request_start", {}, cause=cause)
         record = _record(thread, step, start)
-
-        def save() -> None:
-            step.save()
-            record.step, record.start_event = step, start
-            record.save()
-
-        log.later(save)
+        log.add(step)
+        log.add(record)
     request = _request(run, log.session, thread)
     if compacting:
         request = compaction.request_for(request)
-    return Attempt(step=step, start=start, record=record, request=request)
+    return Attempt(step=step, start=start, record=record, request=request, stored=run.stored)
 
 
 def _record(thread: Thread, step: Step, start: Event) -> ModelAttempt:
@@ -99,32 +107,22 @@ def _record(thread: Thread, step: Step, start: Event) -> ModelAttempt:
     )
 
 
-def _take_inputs(log: Log, thread: Thread) -> list[Event]:
-    """Everything a client has queued for this thread, in order, is part of the turn from here on."""
-    waiting = list(
-        Event.objects.filter(
-            thread=thread,
-            type__in=("user.message", "system.message"),
-            processed_at__isnull=True,
-            visible=True,
-        ).order_by("seq")
-    )
-    for event in waiting:
-        event.thread = thread
-        log.mark_processed(event)
-    return waiting
+def _read_context(run: Run, log: Log, thread: Thread) -> list[Event]:
+    """Bring the run's copy of the conversation up to date: only what is new is read.
 
-
-def _read_context(run: Run, thread: Thread) -> None:
-    """Bring the run's copy of the conversation up to date: only what is new is read."""
+    Returns:
+        What clients have queued for this thread, in order: it is part of the turn from here on.
+    """
     if run.context and run.context[0].position < thread.context_base_seq:
         run.context.clear()
     last = run.context[-1].position if run.context else thread.context_base_seq - 1
-    run.context.extend(
-        Event.objects.filter(
-            thread=thread, type__in=CONTEXT_TYPES, processed_at__isnull=False, position__gt=last
-        ).order_by("position")
-    )
+    new = log_sql.select(Event, NEW_IN_CONTEXT, thread.pk, last, list(CONTEXT_TYPES), list(INPUT_TYPES))
+    waiting = [event for event in new if event.processed_at is None]
+    for event in waiting:
+        event.thread = thread
+        log.mark_processed(event)
+    run.context += sorted(new, key=lambda event: event.position)
+    return waiting
 
 
 def _answered_seq(context: list[Event]) -> int | None:
@@ -134,17 +132,24 @@ def _answered_seq(context: list[Event]) -> int | None:
 
 def _request(run: Run, session: Session, thread: Thread) -> ModelRequest:
     """What the model is asked: nothing in it depends on a clock or on chance."""
-    snapshot, place = thread.agent_snapshot, run.workplace
+    snapshot = thread.agent_snapshot
     model = snapshot["model"]
     return ModelRequest(
         model=model["id"],
-        system=system_prompt(snapshot, mounts=place.mounts, mode=place.mode, network=place.has_network),
-        messages=ContextBuilder(place.file_reader()).build(run.context),
+        system=_system(run, snapshot),
+        messages=ContextBuilder(lambda file_id: run.workplace.file_reader()(file_id)).build(run.context),
         tools=definitions(snapshot),
         max_tokens=catalog.lookup(model["id"]).max_tokens,
         effort=(model.get("effort") or {}).get("type"),
         seed=_seed(session, thread),
     )
+
+
+def _system(run: Run, snapshot: dict[str, Any]) -> str:
+    if not has_sandbox_tools(snapshot):
+        return system_prompt(snapshot, mounts=(), mode="", network=False)  # it works nowhere
+    place = run.workplace
+    return system_prompt(snapshot, mounts=place.mounts, mode=place.mode, network=place.has_network)
 
 
 def _seed(session: Session, thread: Thread) -> str:
@@ -153,8 +158,8 @@ def _seed(session: Session, thread: Thread) -> str:
     return f"{session.metadata.get('seed', '0')}/{thread.ordinal}/{place}/{thread.model_attempts}"
 
 
-def _store(run: Run, attempt: Attempt, answer: Answer | None) -> None:
-    """Keep the request and its answer as deduplicated blobs: one per message, and a list of them."""
+def _keep(attempt: Attempt, answer: Answer | None) -> None:
+    """Have the request and its answer kept as deduplicated blobs: one per message, and a list of them."""
     request = attempt.request
     parts = [canonical(request.system), canonical(request.tools), *map(canonical, request.messages)]
     hashes = [sha256_of(part) for part in parts]
@@ -173,7 +178,7 @@ def _store(run: Run, attempt: Attempt, answer: Answer | None) -> None:
     if answer is not None:
         parts.append(canonical(clean(answer.content)))
         attempt.record.response_sha256 = sha256_of(parts[-1])
-    store_many(parts, known=run.stored)
+    attempt.parts = parts
 
 
 def _ask(run: Run, attempt: Attempt) -> Answer:
@@ -184,22 +189,31 @@ def _ask(run: Run, attempt: Attempt) -> Answer:
     thread = attempt.step.thread
     provider = catalog.provider_for(attempt.request.model)
     if has_sandbox_tools(thread.agent_snapshot) and not run.sandbox_started:
-        run.workplace.start_sandbox()
-        run.sandbox_started = True
+        _start_sandbox(run)
     if not connection.in_atomic_block:
         connection.close()
-    deltas = DeltaPublisher(thread, attempt.message_id)
+    deltas = DeltaPublisher(thread, message_id=attempt.message_id, thinking_id=attempt.thinking_id)
+    shown = attempt.step.kind == Step.Kind.MODEL_REQUEST  # a summary becomes no message: nothing to preview
     answer: Answer | None = None
     for event in provider.request(attempt.request, run.cancellation):
-        if isinstance(event, TextDelta):
-            deltas.text(event.index, event.text)
-        elif isinstance(event, ThinkingStarted):
-            deltas.thinking_started()
-        else:
+        if isinstance(event, Answer):
             answer = event
+        elif shown and isinstance(event, TextDelta):
+            deltas.text(event.index, event.text)
+        elif shown and isinstance(event, ThinkingStarted):
+            deltas.thinking_started()
     if run.cancellation.cancelled:
         raise RequestCancelled("The request was interrupted.")
     if answer is None:
         raise ProviderError("The provider ended without an answer.")
     deltas.flush()
     return answer
+
+
+def _start_sandbox(run: Run) -> None:
+    """Let the sandbox start while the model answers. A failure shows when a call needs it."""
+    try:
+        run.workplace.start_sandbox()
+        run.sandbox_started = True
+    except SandboxError as error:
+        logger.warning("sandbox not started session=%s: %s", run.session_pk, error)

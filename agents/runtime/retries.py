@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from agents.errors import ProviderError
-from agents.models import Event, Thread
+from agents.models import Event, Step, Thread
 from agents.providers.base import Usage
 from agents.runtime import limits
 from agents.runtime.attempts import Attempt, finish_record
@@ -23,6 +23,10 @@ def record_failure(run: Run, attempt: Attempt, error: ProviderError) -> None:
     with fenced_log(run) as (log, thread):
         end = end_span(log, thread, attempt.start, usage={}, is_error=True)
         finish_record(log, attempt, usage=Usage(), error=error)
+        if thread.interrupt_pending:
+            thread.phase, thread.runnable_at = Thread.Phase.READY, log.now  # `interrupts.finish` comes next
+            log.touch(thread, "phase", "runnable_at")
+            return
         if not error.retryable or thread.model_attempts >= settings.DAYBREAK_MODEL_ATTEMPTS:
             stop_turn(log, thread, error.wire_type, error.message, cause=end)
             return
@@ -50,7 +54,7 @@ def append_error(
 
 def stop_turn(log: Log, thread: Thread, type_: str, message: str, *, cause: Event | None = None) -> None:
     """End the turn for good: queued inputs are flushed, open calls answered, the thread idle."""
-    close_open_spans_if_any(log, thread)
+    close_open_spans(log, thread, Step.State.FAILED, "stopped")
     error = append_error(log, thread, type_, message, "exhausted", cause=cause)
     for event in Event.objects.filter(
         thread=thread, type__in=("user.message", "system.message"), processed_at__isnull=True
@@ -58,12 +62,7 @@ def stop_turn(log: Log, thread: Thread, type_: str, message: str, *, cause: Even
         event.thread = thread
         log.mark_processed(event)
     answer_open_calls(log, thread, f"The turn was ended: {message}", cause=error)
-    thread.phase, thread.runnable_at, thread.model_attempts = Thread.Phase.IDLE, None, 0
-    log.touch(thread, "phase", "runnable_at", "model_attempts")
+    thread.phase, thread.model_attempts, thread.takeovers = Thread.Phase.IDLE, 0, 0
+    thread.runnable_at = log.now if thread.interrupt_pending else None  # an interrupt is still to be recorded
+    log.touch(thread, "phase", "runnable_at", "model_attempts", "takeovers")
     status.set_idle(log, thread, {"type": "retries_exhausted"}, cause=error)
-
-
-def close_open_spans_if_any(log: Log, thread: Thread) -> None:
-    from agents.models import Step
-
-    close_open_spans(log, thread, Step.State.FAILED, "stopped")

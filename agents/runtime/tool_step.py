@@ -23,6 +23,7 @@ from agents.runtime.leases import Run, fenced_log
 from agents.runtime.retries import stop_turn
 from agents.sandbox import client as sandbox
 from agents.sandbox.client import ToolOutcome
+from agents.services import log_sql
 from agents.services.log import Log, clean
 
 logger = logging.getLogger(__name__)
@@ -64,25 +65,18 @@ def take(run: Run) -> None:
 def _next_call(run: Run, step: Step | None, finished: Finished | None) -> tuple[Step | None, ToolCall | None]:
     """Commit the finished call and mark the next one as running, in one transaction."""
     with fenced_log(run) as (log, thread):
-        calls = _open_calls(thread)
+        calls = log_sql.open_calls(thread.pk)
         if step is None:
             step = _open_step(run, log, thread, calls)
         if finished is not None:
             calls = [call for call in calls if call.pk != finished.call.pk]
-            if not _record(log, thread, step, finished):
-                return step, None
-        call = None if thread.interrupt_pending else _mark_next(log, thread, calls)
-        if call is None:
+        goes_on = finished is None or _record(log, thread, step, finished)
+        call = _mark_next(log, thread, calls) if goes_on and not thread.interrupt_pending else None
+        if goes_on and call is None:
             _end_batch(log, thread, step, calls)
     if finished is not None:
         sandbox.acknowledge(run.workplace.spec, finished.call.exec_id)
     return step, call
-
-
-def _open_calls(thread: Thread) -> list[ToolCall]:
-    """The thread's calls without a result, in the order the model made them."""
-    rows = ToolCall.objects.filter(thread=thread).exclude(state=ToolCall.State.DONE)
-    return list(rows.select_related("use_event").order_by("use_event__seq"))
 
 
 def _open_step(run: Run, log: Log, thread: Thread, calls: list[ToolCall]) -> Step:
@@ -91,7 +85,7 @@ def _open_step(run: Run, log: Log, thread: Thread, calls: list[ToolCall]) -> Ste
         Step.objects.filter(thread=thread, state=Step.State.STARTED).update(state=Step.State.LOST, ended_at=log.now)
     thread.step_no += 1
     log.touch(thread, "step_no")
-    return Step.objects.create(
+    step = Step(
         session=log.session,
         thread=thread,
         no=thread.step_no,
@@ -101,6 +95,8 @@ def _open_step(run: Run, log: Log, thread: Thread, calls: list[ToolCall]) -> Ste
         cause_seq=calls[0].use_event.seq if calls else None,
         started_at=log.now,
     )
+    log.add(step)
+    return step
 
 
 def _mark_next(log: Log, thread: Thread, calls: list[ToolCall]) -> ToolCall | None:
@@ -114,7 +110,7 @@ def _mark_next(log: Log, thread: Thread, calls: list[ToolCall]) -> ToolCall | No
             continue
         if call.state == ToolCall.State.READY:
             call.state, call.attempt, call.started_at = ToolCall.State.RUNNING, call.attempt + 1, log.now
-            call.save(update_fields=["state", "attempt", "started_at"])
+            log.change(call, "state", "attempt", "started_at")
             call.fresh = True  # type: ignore[attr-defined]
         return call
     return None
@@ -132,13 +128,13 @@ def _refusal(call: ToolCall) -> str | None:
 def _execute(run: Run, call: ToolCall) -> ToolOutcome:
     """Run the call, or find out what became of it when an earlier worker started it."""
     spec = run.workplace.spec
-    if not run.sandbox_started:
-        run.workplace.start_sandbox()
-        run.sandbox_started = True
     if not connection.in_atomic_block:
         connection.close()
     arguments: dict[str, Any] = call.use_event.data["input"]
     try:
+        if not run.sandbox_started:
+            run.workplace.start_sandbox()
+            run.sandbox_started = True
         if not getattr(call, "fresh", False):
             known = sandbox.lookup(spec, call.exec_id)
             if known == "running":
@@ -214,7 +210,7 @@ def _record(log: Log, thread: Thread, step: Step, finished: Finished) -> bool:
     if repeats < limits.LOOP_STOP_AT:
         return True
     step.state, step.ended_at = Step.State.COMMITTED, log.now
-    step.save(update_fields=["state", "ended_at"])
+    log.change(step, "state", "ended_at")
     # It has its result: ending the turn answers only the others.
     ToolCall.objects.filter(pk=call.pk).update(state=ToolCall.State.DONE)
     stop_turn(
@@ -229,7 +225,7 @@ def _record(log: Log, thread: Thread, step: Step, finished: Finished) -> bool:
 def _end_batch(log: Log, thread: Thread, step: Step, calls: list[ToolCall]) -> None:
     """No call is left to run: ask the model again, or wait for the answers that are missing."""
     step.state, step.ended_at = Step.State.COMMITTED, log.now
-    step.save(update_fields=["state", "ended_at"])
+    log.change(step, "state", "ended_at")
     if thread.interrupt_pending:
         return
     waiting = [call.use_event.public_id for call in calls if call.state == ToolCall.State.WAITING]

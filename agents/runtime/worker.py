@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from django.conf import settings
@@ -18,7 +19,7 @@ from django.db.models import F
 from psycopg.conninfo import make_conninfo
 
 from agents.models import Thread
-from agents.runtime import leases
+from agents.runtime import engine, leases
 from agents.services.log import INTERRUPT_CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class WorkerRuntime:
     def __init__(self, hint: Callable[[int], None]) -> None:
         self._hint = hint
         self._stopping = threading.Event()
+        self._heart: psycopg.Connection | None = None
+        self._without_broker = ThreadPoolExecutor(max_workers=4, thread_name_prefix="without-broker")
         self._threads = [
             threading.Thread(target=self._loop, args=(work, pause), name=name, daemon=True)
             for name, work, pause in (
@@ -55,6 +58,9 @@ class WorkerRuntime:
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=5)
+        self._without_broker.shutdown(wait=False, cancel_futures=True)
+        if self._heart is not None:
+            self._heart.close()
 
     def _loop(self, work: Callable[[], None], pause: Callable[[], float]) -> None:
         """Repeat `work`; a database that is away is waited for."""
@@ -65,12 +71,20 @@ class WorkerRuntime:
             except (DatabaseError, psycopg.Error) as exc:
                 logger.warning("background loop waits for the database: %s", exc)
                 wait = max(wait, 1.0)
+            except Exception:  # noqa: BLE001 (a loop that ends would leave every thread of this process alone)
+                logger.exception("background loop failed; it goes on")
+                wait = max(wait, 1.0)
             finally:
                 connection.close()
             self._stopping.wait(wait)
 
     def _beat(self) -> None:
-        leases.extend(leases.held_runs.all())
+        """Renew this process's leases, on a connection of its own: the pool may be busy."""
+        if not leases.held_runs.all():
+            return
+        if self._heart is None or self._heart.closed:
+            self._heart = psycopg.connect(listen_conninfo(), autocommit=True)
+        leases.extend(leases.held_runs.all(), self._heart)
 
     def _sweep(self) -> None:
         """Hint what is runnable, then sleep until something may be."""
@@ -82,7 +96,7 @@ class WorkerRuntime:
         if mine:
             try:
                 for thread_pk in leases.find_runnable():
-                    self._hint(thread_pk)
+                    self._deliver(thread_pk)
                 due = leases.seconds_until_runnable()
                 if due is not None and due > 0:
                     wait = min(interval, due)
@@ -91,6 +105,15 @@ class WorkerRuntime:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
         connection.close()
         self._stopping.wait(max(wait, MIN_SWEEP_S))
+
+    def _deliver(self, thread_pk: int) -> None:
+        """Hint a thread; without a broker this process looks at it itself."""
+        try:
+            self._hint(thread_pk)
+        except Exception as exc:  # noqa: BLE001 (each broker has errors of its own)
+            logger.warning("the broker takes no hints, working without it: %s", exc)
+            if leases.held_runs.get(thread_pk) is None:
+                self._without_broker.submit(engine.advance, thread_pk)
 
     def _watch(self) -> None:
         """Listen for interrupts of the threads this process drives; look every second besides."""
@@ -104,14 +127,13 @@ class WorkerRuntime:
                     last_look = time.monotonic()
 
     def _interrupt_held_runs(self) -> None:
-        runs = {run.thread_pk: run for run in leases.held_runs.all()}
-        if not runs:
+        # Taken before looking: what is cancelled is the work that was under way then, never the turn after it.
+        current = {run.thread_pk: run.cancellation for run in leases.held_runs.all()}
+        if not current:
             return
-        interrupted = Thread.objects.filter(pk__in=runs, interrupt_seq__gt=F("interrupts_handled_seq")).values_list(
-            "pk", flat=True
-        )
-        for pk in list(interrupted):
-            runs[pk].cancellation.cancel()
+        pending = Thread.objects.filter(pk__in=current, interrupt_seq__gt=F("interrupts_handled_seq"))
+        for pk in list(pending.values_list("pk", flat=True)):
+            current[pk].cancel()
         connection.close()
 
 

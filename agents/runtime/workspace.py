@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import mimetypes
 import os
 import secrets
 import shutil
 import socket
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from agents.errors import ProviderRejected
+from agents.errors import NotFound
 from agents.models import File, Session
 from agents.runtime.context import FileReader, MountedFile
 from agents.sandbox import client as sandbox
 from agents.sandbox import stored_files
 from agents.services import blobs
+from agents.services.log import DELETED, SessionGone
 from agents.services.sandboxes import UPLOADS, root_of
 
 OUTPUTS = "/mnt/session/outputs"
 MAX_OUTPUT_FILES = 1_000
 MAX_OUTPUT_BYTES = 500 * 1024 * 1024
+MAX_PATH_CHARS = 2_000
+CLOCK_GRAIN_S = 2.0  # file systems and databases do not share a clock
+
+logger = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
@@ -56,24 +63,33 @@ class Workplace:
     def file_reader(self) -> FileReader:
         """Reads files of the session's workspace for message content."""
 
-        def read(file_id: str) -> tuple[str, bytes]:
+        def read(file_id: str) -> tuple[str, bytes] | None:
             file = File.objects.in_workspace(self.session.workspace).filter(public_id=file_id).first()
-            if file is None:
-                raise ProviderRejected(f"The file {file_id} of a message no longer exists.")
-            return file.mime_type, blobs.read_blob(file.sha256)
+            try:
+                return (file.mime_type, blobs.read_blob(file.sha256)) if file is not None else None
+            except NotFound:
+                return None
 
         return read
 
     def start_sandbox(self) -> None:
-        """Mount what is not there yet and let the sandbox start in the background."""
-        _mount_files(self.session)
+        """Mount what is not there yet and let the sandbox start in the background.
+
+        Raises SandboxError when a file cannot be mounted.
+        """
+        try:
+            _mount_files(self.session)
+        except (OSError, NotFound) as error:
+            raise sandbox.SandboxError(f"A file could not be mounted: {error}") from error
         if not self.session.sandbox_host:
             Session.objects.filter(pk=self.session.pk).update(sandbox_host=socket.gethostname())
         sandbox.start(self.spec)
 
 
 def workplace(session_pk: int) -> Workplace:
-    session = Session.objects.select_related("environment", "workspace").get(pk=session_pk)
+    session = Session.objects.select_related("environment", "workspace").filter(pk=session_pk).first()
+    if session is None:
+        raise SessionGone(DELETED)
     rows = session.resources.select_related("file").order_by("mount_path")
     mounted = tuple(MountedFile(path=row.mount_path, size_bytes=row.file.size_bytes) for row in rows)
     return Workplace(session=session, spec=spec_for(session), mounts=mounted)
@@ -115,19 +131,28 @@ def _make_readable_folder(folder: Path) -> None:
     folder.chmod(0o755)
 
 
-def register_outputs(session: Session) -> list[File]:
-    """List new and changed deliverables as files of the session. Returns those that changed.
+def register_outputs(session: Session) -> None:
+    """List new and changed deliverables. What goes wrong here never costs a call its result: it is logged."""
+    try:
+        _register_outputs(session)
+    except (OSError, DatabaseError) as error:
+        logger.warning("deliverables were not listed session=%s: %s", session.public_id, error)
+
+
+def _register_outputs(session: Session) -> list[File]:
+    """Returns the files that are new or changed.
 
     The folder is read without following any link: a command may swap one in while this runs.
     """
     root = root_of(session.public_id)
     known = {file.path: file for file in session.files.filter(kind=File.Kind.OUTPUT)}
     changed = []
+    started = timezone.now()
     for stored in stored_files.list_files(root, most=MAX_OUTPUT_FILES):
-        if stored.size_bytes > MAX_OUTPUT_BYTES:
-            continue
         path = f"{OUTPUTS}/{stored.path}"
         file = known.get(path)
+        if stored.size_bytes > MAX_OUTPUT_BYTES or len(path) > MAX_PATH_CHARS or _is_unchanged(file, stored):
+            continue
         try:
             with stored_files.open_file(root, stored.path) as handle:
                 if file is not None and _sha256(handle) == file.sha256:
@@ -136,8 +161,17 @@ def register_outputs(session: Session) -> list[File]:
                 sha256, size = blobs.store_stream(handle)
         except FileNotFoundError:
             continue  # removed, or replaced by a link, since it was listed
-        changed.append(_save_output(session, file, path, sha256, size))
+        changed.append(_save_output(session, file, path, sha256, size, started))
     return changed
+
+
+def _is_unchanged(file: File | None, stored: stored_files.StoredFile) -> bool:
+    """Same size, and not written since it was last looked at: its bytes need not be read again."""
+    return (
+        file is not None
+        and file.size_bytes == stored.size_bytes
+        and stored.modified_at < file.updated_at.timestamp() - CLOCK_GRAIN_S
+    )
 
 
 def _sha256(handle: BinaryIO) -> str:
@@ -157,9 +191,9 @@ def read_text(session_root: Path, path: str) -> str | None:
 
 
 @transaction.atomic
-def _save_output(session: Session, file: File | None, path: str, sha256: str, size: int) -> File:
+def _save_output(session: Session, file: File | None, path: str, sha256: str, size: int, seen_at: datetime) -> File:
     name = path.rsplit("/", 1)[1]
-    values: dict[str, Any] = {"sha256": sha256, "size_bytes": size, "updated_at": timezone.now()}
+    values: dict[str, Any] = {"sha256": sha256, "size_bytes": size, "updated_at": seen_at}
     if file is None:
         return File.objects.create(
             workspace=session.workspace,

@@ -37,6 +37,7 @@ __all__ = [
     "SandboxSpec",
     "ToolOutcome",
     "acknowledge",
+    "cancel",
     "destroy",
     "execute",
     "lookup",
@@ -207,7 +208,8 @@ def _receive(
     finally:
         cancellation.forget(connection.hang_up)
     if cancellation.cancelled:
-        _cancel(spec, exec_id)
+        if not cancellation.lost:
+            cancel(spec, exec_id)
         raise RequestCancelled("The tool call was interrupted.")
     return answer
 
@@ -222,8 +224,11 @@ def _next_message(spec: SandboxSpec, connection: Connection) -> dict[str, Any] |
                 return None
 
 
-def _cancel(spec: SandboxSpec, exec_id: str) -> None:
-    """End the call's process tree; an executor that does not manage it in time is ended as a whole."""
+def cancel(spec: SandboxSpec, exec_id: str) -> None:
+    """End the call's process tree; an executor that does not manage it in time is ended as a whole.
+
+    A call that nobody knows, or that has ended, is left as it is.
+    """
     connection = launcher.connect(spec)
     if connection is None:
         return

@@ -18,9 +18,11 @@ from django.conf import settings
 
 from agents.errors import NotFound
 from agents.models import Blob
+from agents.services import log_sql
 
 MAX_ROW_BYTES = 1024 * 1024
 CHUNK_BYTES = 256 * 1024
+LOOK_UP_FROM = 8  # as many new items are likely known to the database: ask before sending them
 
 
 def store_bytes(data: bytes) -> str:
@@ -41,8 +43,9 @@ def store_many(items: Sequence[bytes], *, known: set[str] | None = None) -> list
     hashes = [sha256_of(item) for item in items]
     known = set() if known is None else known
     new = {sha256: item for sha256, item in zip(hashes, items, strict=True) if sha256 not in known}
-    for sha256 in Blob.objects.filter(pk__in=list(new)).values_list("pk", flat=True) if len(new) > 1 else []:
-        new.pop(sha256)
+    if len(new) >= LOOK_UP_FROM:
+        for (sha256,) in log_sql.execute("SELECT sha256 FROM agents_blob WHERE sha256 = ANY($1)", [list(new)]):
+            new.pop(sha256)
     if new:
         _insert(new)
     known.update(hashes)
@@ -57,7 +60,7 @@ def _insert(items: dict[str, bytes]) -> None:
         if not in_row:
             _write_file(sha256, item)
         rows.append(Blob(sha256=sha256, size_bytes=len(item), data=item if in_row else None))
-    Blob.objects.bulk_create(rows, ignore_conflicts=True)
+    log_sql.insert(rows, ignore_conflicts=True)
 
 
 def store_stream(source: BinaryIO) -> tuple[str, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agents.errors import Invalid, NotBuilt
-from agents.models import Event, Session, Thread, ToolCall
+from agents.errors import Invalid, NotBuilt, NotFound
+from agents.models import Event, File, Session, Thread, ToolCall, Workspace
 from agents.services import hints, status
 from agents.services.log import INTERRUPT_CHANNEL, Log, notify, open_log
 
@@ -32,7 +32,7 @@ def send_events(session: Session, *, events: list[dict[str, Any]], by: str | Non
 def check_can_receive(session: Session) -> None:
     if session.is_imported:
         raise Invalid("This session was imported. It can be read, not run.")
-    if session.is_terminated:
+    if session.is_terminated or session.archived_at is not None:
         raise Invalid("This session is archived or terminated and takes no more events.")
 
 
@@ -42,7 +42,9 @@ class _Receiver:
     def __init__(self, log: Log, by: str | None) -> None:
         self.log = log
         self.by = by
-        self.threads = list(log.session.threads.select_related("parent").order_by("ordinal", "pk"))
+        self.threads = [
+            log.own(thread) for thread in log.session.threads.select_related("parent").order_by("ordinal", "pk")
+        ]
         self.primary = next(thread for thread in self.threads if thread.is_primary)
         self.answered: dict[int, Thread] = {}
         self.wake: set[int] = set()
@@ -78,17 +80,18 @@ class _Receiver:
 
     def _message(self, event: dict[str, Any]) -> Event:
         thread = self.primary
-        if thread.phase == Thread.Phase.WAITING_USER:
+        interrupting = thread.interrupt_pending
+        if thread.phase == Thread.Phase.WAITING_USER and not interrupting:
             self._settle(thread)
-        if thread.phase == Thread.Phase.WAITING_USER:
+        waits = thread.phase == Thread.Phase.WAITING_USER and not interrupting
+        if waits and event["type"] == "user.message":
             raise Invalid(
                 "The session waits for answers to tool calls (stop_reason requires_action). "
                 "Answer those calls first, or send user.interrupt."
             )
         if event["type"] == "user.message":
-            check_message_content(event["content"])
+            check_message_content(self.log.session.workspace, event["content"])
         idle = thread.status == Thread.Status.IDLE
-        interrupting = thread.interrupt_pending
         row = self.log.append(
             thread,
             event["type"],
@@ -97,7 +100,7 @@ class _Receiver:
             queued=not idle or interrupting,
             processed=False,
         )
-        if idle and event["type"] == "user.message":
+        if idle and not interrupting and event["type"] == "user.message":
             self._make_ready(thread, cause=row)
         return row
 
@@ -229,12 +232,20 @@ def waiting_ids(thread: Thread) -> list[str]:
     )
 
 
-def check_message_content(content: list[dict[str, Any]]) -> None:
+def check_message_content(workspace: Workspace, content: list[dict[str, Any]]) -> None:
+    """Refuse what no model could be shown: nothing, empty text, redacted blocks, files that are not there."""
     if not content:
         raise Invalid("content: at least one block is needed.")
     for number, block in enumerate(content):
         if block["type"] == "redacted":
             raise Invalid(f"content.{number}: a redacted block cannot be sent.")
+        if block["type"] == "text" and not block["text"].strip():
+            raise Invalid(f"content.{number}: the text is empty.")
+        source = block.get("source") or {}
+        if source.get("type") == "file":
+            files = File.objects.in_workspace(workspace).unexpired()
+            if not files.filter(public_id=source["file_id"]).exists():
+                raise NotFound(f"content.{number}: there is no file {source['file_id']}.")
 
 
 def check_system_messages(events: list[dict[str, Any]]) -> None:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.models import Model
 from django.utils import timezone
 
 from agents.errors import NotFound
 from agents.ids import EVENT, new_id
 from agents.models import Event, Session, Step, Thread
 from agents.models.events import PROCESSED_MARK, QUEUED_POSITION
+from agents.services import log_sql
+
+
+class SessionGone(NotFound):
+    """The session was deleted while somebody worked on it."""
+
 
 EVENT_CHANNEL = "daybreak_event"
 INTERRUPT_CHANNEL = "daybreak_interrupt"
+DELETED = "This session was deleted."
 
 STATE_FIELDS = (
     "status",
@@ -37,7 +47,7 @@ COUNTED_AS_TOOL_CALL = frozenset({"agent.tool_use", "agent.mcp_tool_use", "agent
 
 def dump(value: Any) -> str:
     """Compact JSON text that any client can read: NUL and lone surrogates must be gone before (see `clean_text`)."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def clean_text(text: str) -> str:
@@ -52,9 +62,11 @@ def clean_text(text: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """`clean_text` over every string of a JSON value, keys included."""
+    """A JSON value that can be stored: `clean_text` over every string, keys included, and no NaN or infinity."""
     if isinstance(value, str):
         return clean_text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such numbers
     if isinstance(value, list):
         return [clean(item) for item in value]
     if isinstance(value, dict):
@@ -67,7 +79,7 @@ class Log:
     """A locked session and the events to append to it. Written in one go when the block ends.
 
     `now` is one moment for everything in the block. State fields changed on `session` and on threads given to
-    `touch` are saved with it.
+    `touch` are saved with it, and so are the rows given to `add` and `change`.
     """
 
     session: Session
@@ -75,8 +87,15 @@ class Log:
     step: Step | None = None
     _events: list[Event] = field(default_factory=list)
     _threads: dict[int, tuple[Thread, set[str]]] = field(default_factory=dict)
+    _known: dict[int, Thread] = field(default_factory=dict)
     _session_fields: set[str] = field(default_factory=set)
+    _added: list[Model] = field(default_factory=list)
+    _changed: dict[tuple[type[Model], int], tuple[Model, set[str]]] = field(default_factory=dict)
     _later: list[Callable[[], None]] = field(default_factory=list)
+
+    def own(self, thread: Thread) -> Thread:
+        """The one instance of a thread that this block changes and saves: the first that was shown to it."""
+        return self._known.setdefault(thread.pk, thread)
 
     def append(
         self,
@@ -98,7 +117,7 @@ class Log:
             queued: the thread is busy; the event stands after everything else until it is processed.
             processed: False leaves `processed_at` null until `mark_processed`.
         """
-        session = self.session
+        session, thread = self.session, self.own(thread)
         session.last_seq += 1
         session.event_count += 1 if visible else 0
         if type in COUNTED_AS_TOOL_CALL:
@@ -135,16 +154,28 @@ class Log:
         event.processed_at = self.now
         if event.position >= QUEUED_POSITION:
             event.position = mark.seq
-        if event.pk:
-            Event.objects.filter(pk=event.pk).update(processed_at=event.processed_at, position=event.position)
+        self.change(event, "processed_at", "position")
 
     def touch(self, thread: Thread, *fields: str) -> None:
         """Save these fields of the thread when the block ends."""
-        known = self._threads.setdefault(thread.pk, (thread, set()))
+        known = self._threads.setdefault(thread.pk, (self.own(thread), set()))
         known[1].update(fields)
 
     def touch_session(self, *fields: str) -> None:
         self._session_fields.update(fields)
+
+    def add(self, row: Model) -> None:
+        """Insert the row after the block's events, which it may refer to, as it is when the block ends."""
+        self._added.append(row)
+
+    def change(self, row: Model, *fields: str) -> None:
+        """Save these fields of a row (not of the session or a thread) when the block ends."""
+        if row.pk is not None:  # else it was added in this block, and is inserted as it is at the end
+            self._changed.setdefault((type(row), row.pk), (row, set()))[1].update(fields)
+
+    def flush_changes(self) -> None:
+        """Let queries in the rest of the block see the rows given to `change`; they are saved again at its end."""
+        log_sql.update(self._changed.values())
 
     def later(self, write: Callable[[], None]) -> None:
         """Run `write` in the same transaction once the events are stored and have their keys."""
@@ -152,36 +183,50 @@ class Log:
 
     def _write(self) -> None:
         if self._events:
-            Event.objects.bulk_create(self._events)
+            log_sql.insert(self._events)
             self._session_fields.update(STATE_FIELDS)
+        for _, rows in groupby(self._added, key=type):
+            log_sql.insert(list(rows))
         for write in self._later:
             write()
+        changes: list[tuple[Model, set[str]]] = list(self._changed.values())
         if self._session_fields:
             self.session.updated_at = self.now
-            self.session.save(update_fields=[*self._session_fields, "updated_at"])
+            changes.append((self.session, self._session_fields | {"updated_at"}))
         for thread, fields in self._threads.values():
             thread.updated_at = self.now
-            thread.save(update_fields=[*fields, "updated_at"])
-        if self._events:
-            notify(EVENT_CHANNEL, f"{self.session.pk}:{self.session.last_seq}")
+            changes.append((thread, fields | {"updated_at"}))
+        news = (EVENT_CHANNEL, f"{self.session.pk}:{self.session.last_seq}") if self._events else None
+        log_sql.update(changes, notification=news)
 
 
 def notify(channel: str, payload: str) -> None:
     """Wake listeners when the surrounding transaction commits. A hint: the rows are the truth."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+    log_sql.update([], notification=(channel, payload))
 
 
 @contextmanager
 def open_log(session_pk: int) -> Iterator[Log]:
     """Lock a session and yield its `Log`; everything in the block commits together or not at all.
 
-    Raises NotFound when the session has been deleted.
+    Raises SessionGone when the session has been deleted.
     """
     with transaction.atomic():
-        session = Session.objects.select_for_update().filter(pk=session_pk).first()
+        session = log_sql.lock_session(session_pk)
         if session is None:
-            raise NotFound("This session was deleted.")
+            raise SessionGone(DELETED)
         log = Log(session=session, now=timezone.now())
         yield log
+        log._write()
+
+
+@contextmanager
+def open_thread_log(session_pk: int, thread_pk: int) -> Iterator[tuple[Log, Thread]]:
+    """`open_log` for a worker: locks the session and this thread of it."""
+    with transaction.atomic():
+        found = log_sql.lock_session_and_thread(session_pk, thread_pk)
+        if found is None:
+            raise SessionGone(DELETED)
+        log = Log(session=found[0], now=timezone.now())
+        yield log, log.own(found[1])
         log._write()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from agents.errors import Invalid, NotBuilt, NotFound
 from agents.models import File, Session, SessionResource
 from agents.services.sandboxes import UPLOADS, unmount_after_commit
 
 MAX_MOUNT_PATH = 1000
+MAX_RESOURCES = 500
 
 
 def add_resource(session: Session, values: dict[str, Any], *, where: str = "resource") -> SessionResource:
@@ -24,8 +26,7 @@ def add_resource(session: Session, values: dict[str, Any], *, where: str = "reso
     if source is None:
         raise NotFound(f"{where}.file_id: there is no file {values['file_id']}.")
     path = mount_path(values.get("mount_path"), values["file_id"], where=where)
-    if session.resources.filter(mount_path=path).exists():
-        raise Invalid(f"{where}.mount_path: {path} is taken.")
+    _check_room(session, path, where=where)
     copy = File(
         workspace=session.workspace,
         session=session,
@@ -42,6 +43,19 @@ def add_resource(session: Session, values: dict[str, Any], *, where: str = "reso
             return SessionResource.objects.create(session=session, file=copy, mount_path=path)
     except IntegrityError as exc:
         raise Invalid(f"{where}.mount_path: {path} is taken.") from exc
+
+
+def _check_room(session: Session, path: str, *, where: str) -> None:
+    """One file cannot stand where another needs a folder."""
+    if session.is_imported or session.is_terminated:
+        raise Invalid(f"{where}: the resources of an imported, archived or terminated session cannot be changed.")
+    if session.resources.count() >= MAX_RESOURCES:
+        raise Invalid(f"resources: at most {MAX_RESOURCES} per session.")
+    parts = path.split("/")
+    above = ["/".join(parts[:end]) for end in range(2, len(parts))]
+    clash = Q(mount_path=path) | Q(mount_path__startswith=f"{path}/") | Q(mount_path__in=above)
+    if session.resources.filter(clash).exists():
+        raise Invalid(f"{where}.mount_path: {path} is taken, or another file stands in its way.")
 
 
 def mount_path(wanted: str | None, file_id: str, *, where: str) -> str:

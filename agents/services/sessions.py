@@ -14,11 +14,10 @@ from agents.services.events import check_message_content, make_ready
 from agents.services.hints import wake
 from agents.services.log import EVENT_CHANNEL, Log, notify, open_log
 from agents.services.metadata import check_metadata, patch_metadata
-from agents.services.resources import add_resource
+from agents.services.resources import MAX_RESOURCES, add_resource
 from agents.services.sandboxes import remove_after_commit
 
 MAX_INITIAL_EVENTS = 50
-MAX_RESOURCES = 500
 MAX_FILE_DOCUMENTS = 100
 
 
@@ -47,7 +46,7 @@ def create_session(
     """
     refuse_unbuilt(values)
     initial = values.get("initial_events") or []
-    check_initial_events(initial)
+    check_initial_events(workspace, initial)
     agent, version, snapshot = snapshots.resolve(workspace, values["agent"])
     environment = _usable_environment(workspace, values["environment_id"])
     metadata = check_metadata(values.get("metadata") or {})
@@ -87,7 +86,7 @@ def refuse_unbuilt(values: dict[str, Any]) -> None:
         raise NotBuilt("Memory stores as resources (memory_store) are not built yet.")
 
 
-def check_initial_events(events: list[dict[str, Any]]) -> None:
+def check_initial_events(workspace: Workspace, events: list[dict[str, Any]]) -> None:
     if len(events) > MAX_INITIAL_EVENTS:
         raise Invalid(f"initial_events: at most {MAX_INITIAL_EVENTS} events.")
     kinds = [event["type"] for event in events]
@@ -97,7 +96,7 @@ def check_initial_events(events: list[dict[str, Any]]) -> None:
         raise NotBuilt("Outcomes (user.define_outcome) are not built yet.")
     documents = 0
     for event in events:
-        check_message_content(event["content"])
+        check_message_content(workspace, event["content"])
         documents += sum(
             block["type"] == "document" and block["source"]["type"] == "file" for block in event["content"]
         )
@@ -160,6 +159,8 @@ def update_session(session: Session, *, changes: dict[str, Any]) -> Session:
             raise Invalid("This session is archived or terminated and cannot be changed.")
         changed = _apply(log, changes)
         if changed:
+            if changed.get("metadata") == {}:
+                del changed["metadata"]  # the contract leaves it out when nothing is left in it
             log.append(log.session.primary_thread, "session.updated", changed)
     session.refresh_from_db()
     return session
@@ -175,7 +176,7 @@ def _apply(log: Log, changes: dict[str, Any]) -> dict[str, Any]:
         if metadata != session.metadata:
             session.metadata = metadata
             log.touch_session("metadata")
-            changed.update({"metadata": metadata} if metadata else {"title": session.title})
+            changed["metadata"] = metadata
     if changes.get("agent") is not None:
         snapshot = snapshots.replace_tools(session.agent_snapshot, changes["agent"])
         if session.status != Session.Status.IDLE:

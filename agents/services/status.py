@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.models import Event, Session, Thread
+from agents.services import log_sql
 from agents.services.log import Log
 
 WORKING = (Thread.Status.RUNNING, Thread.Status.RESCHEDULING)
@@ -26,11 +27,14 @@ def _stop_clock(log: Log, owner: Session | Thread) -> None:
 
 def _other_threads(log: Log, thread: Thread) -> list[str]:
     """Statuses of the session's other threads. Safe to read: the session row is locked."""
-    return list(log.session.threads.exclude(pk=thread.pk).values_list("status", flat=True))
+    rows = log_sql.execute(
+        "SELECT status FROM agents_thread WHERE session_id = $1 AND id <> $2", [log.session.pk, thread.pk]
+    )
+    return [status for (status,) in rows]
 
 
-def _primary(thread: Thread) -> Thread:
-    return thread if thread.parent is None else thread.parent
+def _primary(log: Log, thread: Thread) -> Thread:
+    return log.own(thread if thread.parent is None else thread.parent)
 
 
 def _thread_event(log: Log, thread: Thread, type_: str, payload: dict[str, Any], cause: Event | int | None) -> None:
@@ -38,7 +42,7 @@ def _thread_event(log: Log, thread: Thread, type_: str, payload: dict[str, Any],
     body = {"session_thread_id": thread.public_id, "agent_name": thread.agent_name, **payload}
     event = log.append(thread, type_, body, cause=cause)
     if not thread.is_primary:
-        log.append(_primary(thread), type_, body, cause=event)
+        log.append(_primary(log, thread), type_, body, cause=event)
 
 
 def set_running(log: Log, thread: Thread, *, cause: Event | int | None = None) -> None:
@@ -47,7 +51,7 @@ def set_running(log: Log, thread: Thread, *, cause: Event | int | None = None) -
     if session.status != Session.Status.RUNNING:
         session.status, session.stop_reason = Session.Status.RUNNING, None
         _start_clock(log, session)
-        log.append(_primary(thread), "session.status_running", {}, cause=cause)
+        log.append(_primary(log, thread), "session.status_running", {}, cause=cause)
     if thread.status != Thread.Status.RUNNING:
         thread.status, thread.stop_reason = Thread.Status.RUNNING, None
         _start_clock(log, thread)
@@ -65,7 +69,7 @@ def set_rescheduling(log: Log, thread: Thread, *, cause: Event | int | None = No
     if Thread.Status.RUNNING not in _other_threads(log, thread):
         session.status = Session.Status.RESCHEDULING
         _stop_clock(log, session)
-        log.append(_primary(thread), "session.status_rescheduled", {}, cause=cause)
+        log.append(_primary(log, thread), "session.status_rescheduled", {}, cause=cause)
 
 
 def set_idle(
@@ -89,9 +93,9 @@ def set_idle(
         return
     session.status, session.stop_reason = Session.Status.IDLE, stop_reason
     _stop_clock(log, session)
-    log.append(_primary(thread), "session.usage", usage_snapshot(log), cause=cause)
+    log.append(_primary(log, thread), "session.usage", usage_snapshot(log), cause=cause)
     log.append(
-        _primary(thread),
+        _primary(log, thread),
         "session.status_idle",
         {"stop_reason": stop_reason, "stop_details": stop_details},
         cause=cause,
@@ -99,19 +103,23 @@ def set_idle(
 
 
 def set_terminated(log: Log) -> None:
-    """End a session for good: every thread with it."""
+    """End a session for good: every thread with it, and whatever a worker may still have in hand is fenced off."""
     session = log.session
-    session.status = Session.Status.TERMINATED
+    session.status, session.stop_reason = Session.Status.TERMINATED, None
     session.terminated_at = log.now
     _stop_clock(log, session)
     log.touch_session("terminated_at")
-    threads = list(session.threads.select_related("parent").order_by("-ordinal"))
+    threads = [log.own(thread) for thread in session.threads.select_related("parent").order_by("-ordinal")]
     for thread in threads:
         if thread.status == Thread.Status.TERMINATED:
             continue
         thread.status, thread.phase, thread.runnable_at = Thread.Status.TERMINATED, Thread.Phase.IDLE, None
+        thread.stop_reason = None
+        thread.lease_epoch += 1
+        thread.interrupts_handled_seq = thread.interrupt_seq
         _stop_clock(log, thread)
-        log.touch(thread, "status", "phase", "runnable_at", "active_ms", "active_since")
+        log.touch(thread, "status", "phase", "runnable_at", "stop_reason", "active_ms", "active_since")
+        log.touch(thread, "lease_epoch", "interrupts_handled_seq")
         _thread_event(log, thread, "session.thread_status_terminated", {}, None)
     primary = next(thread for thread in threads if thread.is_primary)
     log.append(primary, "session.status_terminated", {})

@@ -192,3 +192,42 @@ def test_archiving_ends_the_stream(client, local_worker):
         client.beta.sessions.archive(session.id)
         watcher.wait_end()
     assert watcher.events[-1].type == "session.status_terminated"
+
+
+def test_thinking_is_announced_with_the_id_it_will_have(client, local_worker):
+    session = make_session(client)
+    with watching(client, session, event_deltas=["agent.thinking"]) as watcher:
+        send(client, session, text("think: hm\nbash: echo hi"))
+        watcher.wait_for("session.status_idle")
+    starts = of_type(watcher.events, "event_start")
+    thoughts = of_type(watcher.events, "agent.thinking")
+    assert starts and [start.event.id for start in starts] == [thought.id for thought in thoughts[: len(starts)]]
+
+
+def test_a_summary_is_not_previewed_as_a_message(client, local_worker):
+    session = make_session(client, agent=make_agent(client, model="simulated/tools-small-window"))
+    with watching(client, session, event_deltas=["agent.message"]) as watcher:
+        for turn in range(4):
+            send(client, session, text(f"bash: seq {turn} 4000"))
+            watcher.wait_for("session.status_idle", count=turn + 1)
+    assert of_type(watcher.events, "agent.thread_context_compacted")
+    announced = {start.event.id for start in of_type(watcher.events, "event_start")}
+    assert announced <= {message.id for message in of_type(watcher.events, "agent.message")}
+
+
+def test_a_stream_of_an_archived_session_ends_by_itself(client):
+    session = make_session(client)
+    client.beta.sessions.archive(session.id)
+    assert list(client.beta.sessions.events.stream(session.id)) == []
+
+
+def test_a_list_never_skips_what_was_queued_when_a_page_was_read(client, local_worker):
+    session = make_session(client, "slow 1s", agent=make_agent(client, model="simulated/slow", tools=[]))
+    send(client, session, text("slow 0.1s queued"))
+    page = client.beta.sessions.events.list(session.id, limit=3)
+    seen = [event.id for event in page.data]
+    wait_idle(client, session)
+    while page.has_next_page():
+        page = page.get_next_page()
+        seen += [event.id for event in page.data]
+    assert {event.id for event in history(client, session)} == set(seen)

@@ -104,7 +104,7 @@ def kill_while_running(
         workers[replacement.pid] = replacement
     wait_idle(session, timeout_s=60)
     for worker in workers.values():
-        worker.signal(signal.SIGCONT)
+        worker.kill()
     return done
 
 

@@ -126,6 +126,10 @@ def test_failures_are_retried_and_each_attempt_is_in_the_log(workspace, local_wo
     assert {error["retry_status"]["type"] for error in errors} == {"retrying"}
     assert types.count("span.model_request_start") == 3 == types.count("span.model_request_end")
     assert types.count("session.status_rescheduled") == 2
+    rescheduled = [row.created_at for row in log_of(session) if row.type == "session.status_rescheduled"]
+    resumed = [row.created_at for row in log_of(session) if row.type == "session.status_running"][1:]
+    waits = [(after - before).total_seconds() for before, after in zip(rescheduled, resumed, strict=True)]
+    assert waits[0] >= 0.05 and waits[1] >= 0.1, "each retry waits longer"
     assert session.stop_reason == {"type": "end_turn"}
 
 
