@@ -6,6 +6,7 @@ Plain functions with keyword defaults. Whatever happens in a session is written 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,9 +83,22 @@ def write_one(session: Session, type_: str, payload: dict[str, Any] | None = Non
         return log.append(thread or log.session.primary_thread, type_, payload or {}, **how)
 
 
-def turn(session: Session, answer: str = "All done.") -> list[Event]:
-    """A model request with thought, message, a tool call and its result, as the engine writes them."""
+def take_up(session: Session) -> None:
+    """The agent begins to work on the messages that wait."""
+    with open_log(session.pk) as log:
+        for event in Event.objects.filter(session=session, processed_at=None).select_related("thread"):
+            log.mark_processed(event)
+
+
+def turn(
+    session: Session, answer: str = "All done.", *, pass_time: Callable[[float], Any] = lambda seconds: None
+) -> list[Event]:
+    """A model request with thought, message, a tool call and its result, as the engine writes them.
+
+    `pass_time(seconds)` is called where time would go by.
+    """
     start = write_one(session, "span.model_request_start")
+    pass_time(2.4)
     write_one(session, "agent.thinking", private={"thinking": "I should look first."}, cause=start)
     said = write_one(session, "agent.message", {"content": text(answer)}, cause=start)
     use = write_one(
@@ -101,6 +115,7 @@ def turn(session: Session, answer: str = "All done.") -> list[Event]:
     }
     ended = {"model_request_start_id": start.public_id, "model_usage": usage, "is_error": False}
     end = write_one(session, "span.model_request_end", ended, cause=start)
+    pass_time(1.1)
     found = {"tool_use_id": use.public_id, "content": text("12 lines"), "is_error": False}
     result = write_one(session, "agent.tool_result", found, cause=use)
     return [start, said, use, end, result]
@@ -122,9 +137,7 @@ def run(session: Session) -> Session:
     return session
 
 
-def ask(
-    session: Session, name: str = "bash", given: dict[str, Any] | None = None, *, kind: str = "agent"
-) -> ToolCall:
+def ask(session: Session, name: str = "bash", given: dict[str, Any] | None = None, *, kind: str = "agent") -> ToolCall:
     """The agent wants to use a tool and waits: for a confirmation, or for the result of a custom tool."""
     custom = kind == ToolCall.Kind.CUSTOM
     payload: dict[str, Any] = {"name": name, "input": given or {"command": "rm -r build"}}
@@ -174,25 +187,28 @@ def make_imported(
     failure: int | None = None,
     source_name: str = "Who&When",
 ) -> Session:
-    """A chat between two agents, imported; `failure` marks the event with this place (from 0)."""
+    """A chat of so many messages between two agents, imported; `failure` marks the message with this place (from 0)."""
     start = datetime(2025, 7, 14, 9, 0, tzinfo=UTC)
     keys = ("main", "north")
+    created = {"session_thread_id": "north", "agent_name": "north"}
+    lines = [
+        ImportedEvent(
+            external_id=f"e{n}",
+            thread=keys[n % 2] if n else "main",
+            type="agent.message" if n else "user.message",
+            payload={"content": text(f"line {n}")},
+            at=start + timedelta(seconds=10 * n) if has_times else None,
+        )
+        for n in range(events)
+    ]
+    lines.insert(1, ImportedEvent("north", "main", "session.thread_created", created, at=lines[0].at))
     imported = ImportedSession(
         external_id=f"external-{next(_numbers)}",
         format=CHAT,
         source_name=source_name,
         title=title,
         threads=[ImportedThread("main", "lead"), ImportedThread("north", "north", "main")],
-        events=[
-            ImportedEvent(
-                external_id=f"e{n}",
-                thread=keys[n % 2] if n else "main",
-                type="agent.message" if n else "user.message",
-                payload={"content": text(f"line {n}")},
-                at=start + timedelta(seconds=10 * n) if has_times else None,
-            )
-            for n in range(events)
-        ],
+        events=lines,
         annotations=[]
         if failure is None
         else [ImportedAnnotation(f"e{failure}", "failure", "Wrong tool", "It should have searched.", "annotators")],

@@ -1,0 +1,1 @@
+"""A session's events in plain words: rows for the list, details for one event, lanes for the picture."""

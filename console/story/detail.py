@@ -1,0 +1,227 @@
+"""One event opened: what it holds, shown as what it is, and the facts around it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents.models import Annotation, Event, Session, ToolCall
+from console import formats
+from console.story.content import as_json, blocks_of
+from console.story.rows import EventRow, Lane, RowMaker
+from console.text import cut, strip_controls
+
+MAX_PART = 100_000  # characters of one part; the rest is in the raw event
+MAX_IMAGE_BYTES = 2_000_000
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+EFFECTS = 10
+EFFECTS_WITHIN = 5_000  # events after this one that are looked through
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an event. `kind`: markdown, text, code, diff or image (then `text` is a data address)."""
+
+    kind: str
+    text: str
+    title: str = ""
+    left_out: int = 0
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """A diff's lines with their kind: add, remove, place or keep."""
+        kinds = {"+": "add", "-": "remove", "@": "place"}
+        return [(kinds.get(line[:1], "keep"), line) for line in self.text.split("\n")]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line beside the content. `event_id` makes the value a link to that event."""
+
+    name: str
+    value: str
+    event_id: str = ""
+    copy: bool = False
+
+
+@dataclass(frozen=True)
+class EventDetail:
+    row: EventRow
+    parts: tuple[Part, ...]
+    facts: tuple[Fact, ...]
+    cause: EventRow | None
+    effects: tuple[EventRow, ...]
+    raw: Part
+    annotations: tuple[Annotation, ...]
+
+
+def detail_of(event: Event, session: Session, lanes: Mapping[int, Lane]) -> EventDetail:
+    maker = RowMaker(session, lanes)
+    effects = list(
+        Event.objects.filter(session=session, visible=True, cause_seq=event.seq)
+        .filter(seq__gt=event.seq, seq__lte=event.seq + EFFECTS_WITHIN)
+        .order_by("seq")[:EFFECTS]
+    )
+    cause = _cause(event, session)
+    row, *around = maker.rows([event, *cause, *effects])
+    causes, effect_rows = around[: len(cause)], around[len(cause) :]
+    text, left_out = cut(wire_text(event), MAX_PART)
+    return EventDetail(
+        row=row,
+        parts=tuple(parts_of(event.type, event.data, event.private_data)),
+        facts=tuple(_facts(event, session, row)),
+        cause=causes[0] if causes else None,
+        effects=tuple(effect_rows),
+        raw=Part("code", text, "The event as the API gives it", left_out),
+        annotations=row.annotations,
+    )
+
+
+def wire(event: Event) -> dict[str, Any]:
+    """The event in the API's shape."""
+    processed = event.processed_at.isoformat().replace("+00:00", "Z") if event.processed_at else None
+    return {"id": event.public_id, "type": event.type, **event.data, "processed_at": processed}
+
+
+def wire_text(event: Event) -> str:
+    return json.dumps(wire(event), indent=2, ensure_ascii=False)
+
+
+def parts_of(type_: str, data: dict[str, Any], private: dict[str, Any]) -> Iterator[Part]:
+    """What a reader wants to see of an event before its raw form. Never raises."""
+    if type_.endswith("tool_use"):
+        yield from _tool_input(str(data.get("name", "")), data.get("input"))
+    elif type_.endswith("tool_result"):
+        yield from (_content_part(block, "text") for block in blocks_of(data))
+    elif type_ == "agent.thinking":
+        if thought := private.get("thinking"):
+            yield _part("markdown", str(thought))
+    elif type_ == "session.error":
+        error = data.get("error")
+        yield _part("text", str(error.get("message", "")) if isinstance(error, dict) else as_json(error))
+    elif type_ == "user.define_outcome":
+        yield _part("markdown", str(data.get("description", "")), "What to produce")
+        rubric = data.get("rubric")
+        if isinstance(rubric, dict):
+            yield _part("markdown", str(rubric.get("content") or rubric.get("text") or as_json(rubric)), "Rubric")
+    elif type_ == "span.outcome_evaluation_end":
+        yield _part("markdown", str(data.get("explanation", "")))
+    elif type_ == "user.tool_confirmation" and data.get("deny_message"):
+        yield _part("text", str(data["deny_message"]))
+    else:
+        yield from (_content_part(block, "markdown") for block in blocks_of(data))
+
+
+def _part(kind: str, text: str, title: str = "") -> Part:
+    shown, left_out = cut(text, MAX_PART)
+    return Part(kind, shown, title, left_out)
+
+
+def _tool_input(name: str, given: Any) -> Iterator[Part]:
+    if not isinstance(given, dict):
+        yield _part("code", as_json(given))
+        return
+    rest, kind = dict(given), name.lower()
+    of = f" of {given['file_path']}" if isinstance(given.get("file_path"), str) else ""
+    if kind == "bash" and isinstance(rest.get("command"), str):
+        yield _part("code", rest.pop("command"), "Command")
+    elif kind == "edit" and isinstance(rest.get("old_string"), str) and isinstance(rest.get("new_string"), str):
+        yield _part("diff", text_diff(rest.pop("old_string"), rest.pop("new_string")), f"Change{of}")
+        rest.pop("file_path" if of else "", None)
+    elif kind == "write" and isinstance(rest.get("content"), str):
+        yield _part("text", rest.pop("content"), f"New content{of}")
+        rest.pop("file_path" if of else "", None)
+    if rest:
+        yield _part("code", json.dumps(rest, indent=2, ensure_ascii=False), "Input")
+
+
+def text_diff(old: str, new: str, *, context: int = 3, names: tuple[str, str] | None = None) -> str:
+    """A unified diff by lines, without the header lines unless `names` are given."""
+    before, after = names or ("", "")
+    lines = difflib.unified_diff(
+        strip_controls(old).split("\n"), strip_controls(new).split("\n"), before, after, lineterm="", n=context
+    )
+    listed = list(lines)
+    return "\n".join(listed if names else listed[2:])
+
+
+def _content_part(block: dict[str, Any], text_kind: str) -> Part:
+    kind = block.get("type")
+    if kind == "text" and isinstance(block.get("text"), str):
+        return _part(text_kind, block["text"])
+    if kind == "image":
+        return _image(block)
+    if kind == "document":
+        return _document(block)
+    if kind == "redacted":
+        return _part("text", "This part was redacted.")
+    return _part("code", json.dumps(block, indent=2, ensure_ascii=False))
+
+
+def _image(block: dict[str, Any]) -> Part:
+    """Only bytes we hold are shown; an address elsewhere is named, never fetched."""
+    source = block.get("source")
+    if not isinstance(source, dict):
+        return _part("code", as_json(block))
+    data, media_type = source.get("data"), source.get("media_type")
+    if source.get("type") == "base64" and media_type in IMAGE_TYPES and isinstance(data, str):
+        try:
+            size = len(base64.b64decode(data, validate=True))
+        except (binascii.Error, ValueError):
+            return _part("text", "An image whose bytes are damaged.")
+        if size <= MAX_IMAGE_BYTES:
+            return Part("image", f"data:{media_type};base64,{data}", f"Image, {formats.size(size)}")
+        return _part("text", f"An image of {formats.size(size)}, too large to show here.")
+    return _part("text", f"An image: {source.get('url') or source.get('file_id') or 'of an unknown kind'}")
+
+
+def _document(block: dict[str, Any]) -> Part:
+    source = block.get("source")
+    title = str(block.get("title") or "Document")
+    if isinstance(source, dict) and source.get("type") == "text" and isinstance(source.get("data"), str):
+        return _part("text", source["data"], title)
+    where = source.get("url") or source.get("file_id") if isinstance(source, dict) else None
+    return _part("text", str(where or "The bytes are in the raw event."), title)
+
+
+def _facts(event: Event, session: Session, row: EventRow) -> Iterator[Fact]:
+    yield Fact("Event", event.public_id, copy=True)
+    yield Fact("Number", formats.count(event.seq))
+    yield Fact("Thread", row.lane.label)
+    if session.has_times:
+        yield Fact("Recorded", formats.exact(event.created_at))
+        if event.processed_at and event.processed_at != event.created_at and not session.is_imported:
+            yield Fact("Taken up", formats.exact(event.processed_at))
+    if row.queued:
+        yield Fact("Taken up", "not yet: it waits until the agent finishes its turn")
+    if row.took:
+        yield Fact("Took", row.took)
+    yield from _answer(event)
+
+
+def _cause(event: Event, session: Session) -> list[Event]:
+    """The event that made this one happen, if one is recorded."""
+    if event.cause_seq is None or event.cause_seq == event.seq:
+        return []
+    return list(Event.objects.filter(session=session, seq=event.cause_seq, visible=True))
+
+
+def _answer(event: Event) -> Iterator[Fact]:
+    """Who decided about a tool call, and what came of it."""
+    if not event.type.endswith("tool_use"):
+        return
+    call = ToolCall.objects.select_related("result_event").filter(use_event=event).first()
+    if call is None:
+        return
+    if call.decision in ("allow", "deny"):
+        verb = "Allowed by" if call.decision == "allow" else "Refused by"
+        yield Fact(verb, call.decided_by or "a client")
+    if call.result_event is not None:
+        yield Fact("Result", f"event {formats.count(call.result_event.seq)}", event_id=call.result_event.public_id)
+    elif call.state == ToolCall.State.WAITING:
+        yield Fact("Result", "waits for an answer")

@@ -1,0 +1,275 @@
+"""What a watched session page gets while things happen: rows, the header, and what else they change.
+
+Server-sent events for htmx: `row` holds list items to append, `header` the refreshed facts, `patch` fragments that name
+their own place. Each frame's `id` is the `seq` up to which the page is then complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, cast
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_GET
+
+from agents import feed
+from agents.models import Event, File, Session, Workspace
+from agents.models.events import PROCESSED_MARK
+from console.access import MemberRequest, enter, still_may
+from console.status import status_of_thread
+from console.story import rows as story
+from console.story.lanes import MAX_LIGHT_ROWS, draw
+from console.views.session import EVERYTHING, LaneRow, get_session, header_of, pending_of
+
+logger = logging.getLogger(__name__)
+
+STREAMS_PER_PERSON = 6
+RECHECK_S = 30.0
+GATHER_S = 0.08  # events that come within this time travel together
+REDRAW_S = 2.0  # the picture is drawn anew at most this often
+MAX_BATCH = 200
+# Events after which the open questions, or the delivered files, may be others.
+_CHANGES_PENDING = ("tool_use", "user.tool_confirmation", "user.custom_tool_result", "user.interrupt", "_idle")
+_CHANGES_FILES = ("session.status_idle",)
+
+_open_streams: Counter[int] = Counter()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Watch:
+    """One open page: whose it is, what it shows, and how far it has come."""
+
+    user_pk: int
+    may_act: bool
+    session_key: str | None
+    workspace: Workspace
+    session: Session
+    thread_pk: int | None
+    everything: bool
+    wants_rows: bool
+    by_order: bool
+    after_seq: int
+    drawn_at: float = field(default=-REDRAW_S)
+    drawn_seq: int = 0
+
+
+@require_GET
+async def stream(request: HttpRequest, session_id: str) -> HttpResponseBase:
+    opened = await sync_to_async(_open)(request, session_id)
+    if isinstance(opened, HttpResponseBase):
+        return opened
+    response = StreamingHttpResponse(_frames(opened), content_type="text/event-stream")
+    response["Cache-Control"] = "private, no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _open(request: HttpRequest, session_id: str) -> Watch | HttpResponseBase:
+    try:
+        answer = enter(request)
+        if answer is not None:
+            return answer
+        return _watch(cast(MemberRequest, request), session_id)
+    finally:
+        _give_back()
+
+
+def _watch(request: MemberRequest, session_id: str) -> Watch:
+    found = get_session(request, session_id)
+    thread = found.threads.filter(public_id=request.GET["thread"]).first() if request.GET.get("thread") else None
+    return Watch(
+        user_pk=request.user.pk,
+        may_act=request.membership.may("operator"),
+        session_key=request.session.session_key,
+        workspace=request.workspace,
+        session=found,
+        thread_pk=thread.pk if thread else None,
+        everything=request.GET.get("events") == EVERYTHING,
+        wants_rows=request.GET.get("rows") != "none",
+        by_order=request.GET.get("draw") == "order",
+        after_seq=_after(request),
+    )
+
+
+def _after(request: HttpRequest) -> int:
+    """Where to go on: a browser that lost the connection says so itself, else the page's address does."""
+    for value in (request.headers.get("Last-Event-ID", ""), request.GET.get("after", "")):
+        if value.isascii() and value.isdigit() and len(value) <= 18:
+            return int(value)
+    return 0
+
+
+async def _frames(watch: Watch) -> AsyncIterator[bytes]:
+    if _open_streams[watch.user_pk] >= STREAMS_PER_PERSON:
+        yield _frame("patch", _note("Live updates are off: you have too many live pages open. Reload to try again."))
+        yield _frame("end", "")
+        return
+    _open_streams[watch.user_pk] += 1
+    try:
+        yield b"retry: 2000\n: connected\n\n"
+        async for frame in _follow(watch):
+            yield frame
+    finally:
+        _open_streams[watch.user_pk] -= 1
+        if _open_streams[watch.user_pk] <= 0:
+            del _open_streams[watch.user_pk]
+
+
+async def _follow(watch: Watch) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+    async with feed.subscription(watch.session.pk) as watcher:
+        events = feed.follow_events(watcher, watch.after_seq, heartbeat_s=settings.DAYBREAK_SSE_PING_S)
+        async for batch in gathered(events):
+            if loop.time() - checked_at > RECHECK_S:
+                if not await in_database(still_may, watch.user_pk, watch.session_key, watch.workspace):
+                    yield _frame("end", "")
+                    return
+                checked_at = loop.time()
+            if not batch:
+                yield b": still here\n\n"
+                continue
+            for frame in await in_database(render_batch, watch, batch, loop.time()):
+                yield frame
+            if any(event.type == "session.status_terminated" for event in batch):
+                yield _frame("end", "")
+                return
+    yield _frame("patch", _note("This session was deleted."))
+    yield _frame("end", "")
+
+
+async def gathered(source: AsyncIterator[Any]) -> AsyncIterator[list[Event]]:
+    """Events that come close together as one list; an empty list when the source only shows a sign of life."""
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=MAX_BATCH)
+    ended = object()
+
+    async def pump() -> None:
+        try:
+            async for item in source:
+                await queue.put(item)
+        finally:
+            await queue.put(ended)
+
+    task = asyncio.create_task(pump())
+    try:
+        while (item := await queue.get()) is not ended:
+            batch = [item]
+            if item is not None:
+                await asyncio.sleep(GATHER_S)
+            while not queue.empty() and len(batch) < MAX_BATCH and batch[-1] is not ended:
+                batch.append(queue.get_nowait())
+            yield [event for event in batch if isinstance(event, Event)]
+            if batch[-1] is ended:
+                break
+        await task
+    finally:
+        task.cancel()
+
+
+async def in_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work` in a thread and give its connection back: an open page must not keep one."""
+
+    def run() -> T:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            _give_back()
+
+    return await sync_to_async(run, thread_sensitive=False)()
+
+
+def _give_back() -> None:
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+# What to send
+
+
+def render_batch(watch: Watch, batch: list[Event], now: float) -> list[bytes]:
+    """The frames for some events of the session, in the order of the log."""
+    session = Session.objects.select_related("agent", "environment", "created_by").filter(pk=watch.session.pk).first()
+    if session is None:
+        return []
+    lanes = story.lanes_of(session)
+    maker = story.RowMaker(session, lanes)
+    last = batch[-1].seq
+    frames = []
+    shown = [event for event in batch if _is_shown(watch, event)]
+    if watch.wants_rows and shown:
+        html = "".join(_row(session, row) for row in maker.rows(shown))
+        frames.append(_frame("row", html, last))
+    patches = [*_taken_up(watch, session, maker, batch), *_patches(watch, session, lanes, batch, now)]
+    if patches:
+        frames.append(_frame("patch", "".join(patches)))
+    header = render_to_string("console/sessions/_header.html", {"header": header_of(session)})
+    frames.append(_frame("header", header, last))
+    return frames
+
+
+def _is_shown(watch: Watch, event: Event) -> bool:
+    if not event.visible or (watch.thread_pk is not None and event.thread_id != watch.thread_pk):
+        return False
+    if watch.everything:
+        return True
+    return event.type not in story.ROUTINE and not (event.type == "agent.thinking" and event.private is None)
+
+
+def _row(session: Session, row: story.EventRow, *, swap: bool = False) -> str:
+    return render_to_string("console/sessions/_event.html", {"row": row, "session": session, "swap": swap})
+
+
+def _taken_up(watch: Watch, session: Session, maker: story.RowMaker, batch: list[Event]) -> Iterable[str]:
+    """Queued messages that an agent has now taken up: their rows lose the mark."""
+    seqs = [event.cause_seq for event in batch if event.type == PROCESSED_MARK and event.cause_seq]
+    if not seqs or not watch.wants_rows:
+        return []
+    events = [e for e in Event.objects.filter(session=session, seq__in=seqs).order_by("seq") if _is_shown(watch, e)]
+    return [_row(session, row, swap=True) for row in maker.rows(events)]
+
+
+def _patches(
+    watch: Watch, session: Session, lanes: dict[int, story.Lane], batch: list[Event], now: float
+) -> Iterable[str]:
+    types = {event.type for event in batch}
+    if any(type_.endswith(_CHANGES_PENDING) for type_ in types):
+        yield _fragment("_pending", session=session, pending=pending_of(session, lanes), may_act=watch.may_act)
+    if any(type_ in _CHANGES_FILES for type_ in types):
+        outputs = session.files.filter(kind=File.Kind.OUTPUT).order_by("path", "pk")
+        yield _fragment("_outputs", session=session, outputs=list(outputs))
+    settled = bool(types & {"session.status_idle", "session.status_terminated"})
+    pace = REDRAW_S if session.last_seq < MAX_LIGHT_ROWS else 5 * REDRAW_S
+    if settled or now - watch.drawn_at >= pace:
+        watch.drawn_at = now
+        chosen = watch.thread_pk
+        rows = [LaneRow(lane, status_of_thread(lane.thread), pk == chosen) for pk, lane in lanes.items()]
+        picture = draw(session, lanes, by_order=watch.by_order)
+        yield _fragment("_lanes", session=session, picture=picture, lanes=rows)
+
+
+def _fragment(name: str, **context: Any) -> str:
+    return render_to_string(f"console/sessions/{name}.html", {**context, "swap": True})
+
+
+def _note(text: str) -> str:
+    return f'<p id="live-note" class="live-note" hx-swap-oob="true">{text}</p>'
+
+
+def _frame(event: str, html: str, seq: int | None = None) -> bytes:
+    """One server-sent event. Line ends inside become data lines of their own, as the format wants."""
+    lines = [f"event: {event}"]
+    if seq is not None:
+        lines.append(f"id: {seq}")
+    lines += [f"data: {line}" for line in html.splitlines()] or ["data:"]
+    return ("\n".join(lines) + "\n\n").encode("utf-8", "replace")

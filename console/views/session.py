@@ -1,0 +1,253 @@
+"""The page of one session: how it stands, the picture, the events, and what a person can do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from agents.models import Annotation, Event, File, Session, SessionResource, ToolCall
+from console.access import MemberRequest, find, member_required
+from console.forms import MessageForm
+from console.pages import page
+from console.rows import known_cost, known_tokens
+from console.status import Status, status_of, status_of_thread
+from console.story import rows as story
+from console.story.detail import Part, parts_of
+from console.story.lanes import Picture, draw
+
+EVERYTHING = "all"  # the value of ?events= that lists routine events too
+LIVE_STATES = ("running", "retrying", "waiting")
+DEFAULT_ENDS = (*LIVE_STATES, "failed")  # where the end of the log is what a reader wants first
+
+
+@dataclass(frozen=True)
+class Header:
+    """How a session stands: refreshed as a whole while it runs."""
+
+    session: Session
+    status: Status
+    cost: int | None
+    tokens: int | None
+    active_s: float
+    running_since: Any
+    model: str
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A tool call that waits for a person (`asks`) or for the client's answer."""
+
+    call: ToolCall
+    event_id: str
+    lane: story.Lane
+    parts: tuple[Part, ...]
+    asks: bool
+
+
+@dataclass(frozen=True)
+class LaneRow:
+    """A lane's name, status and link, beside its track."""
+
+    lane: story.Lane
+    status: Status
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class SessionPage:
+    session: Session
+    header: Header
+    lanes: list[LaneRow]
+    picture: Picture
+    window: story.Window
+    rows: list[story.EventRow]
+    thread: story.Lane | None
+    everything: bool
+    focused: str
+    live: bool
+    live_rows: bool
+    live_url: str
+    annotations: list[Annotation]
+    pending: list[Pending]
+    outputs: list[File]
+    uploads: list[SessionResource]
+    form: MessageForm
+    may_act: bool
+    can_receive: bool
+    no_network: bool
+    base_url: str
+
+
+def get_session(request: MemberRequest, session_id: str) -> Session:
+    """The session of the member's workspace. Raises Http404 for any other."""
+    return find(request, Session.objects.select_related("agent", "environment", "created_by"), session_id)
+
+
+@require_safe
+@member_required
+def session(request: MemberRequest, session_id: str) -> HttpResponse:
+    found = get_session(request, session_id)
+    if seq := request.GET.get("seq"):
+        return redirect(_permalink(found, seq))
+    return session_page(request, found)
+
+
+def session_page(
+    request: MemberRequest, found: Session, *, form: MessageForm | None = None, status: int = 200
+) -> HttpResponse:
+    """The whole page; with a form that has errors when an act was refused."""
+    lanes = story.lanes_of(found)
+    thread = _chosen_thread(request, lanes)
+    focused = _focused(request, found)
+    everything = request.GET.get("events") == EVERYTHING or _is_routine(focused)
+    if focused and thread and focused.thread_id != thread.thread.pk:
+        thread = None
+    events = story.shown_events(found, thread=thread.thread if thread else None, everything=everything)
+    header = header_of(found)
+    window = _window(request, events, focused, header.status)
+    can_receive = not found.is_imported and not found.is_terminated
+    annotations = story.annotated_events(found)
+    by_order = request.GET.get("draw") == "order"
+    picture = draw(found, lanes, by_order=by_order, marked=story.marked_failures(annotations))
+    last_seq = max(window.last_seq, found.last_seq) if not window.has_later else found.last_seq
+    shown = SessionPage(
+        session=found,
+        header=header,
+        lanes=[LaneRow(lane, _lane_status(lane, found), lane is thread) for lane in lanes.values()],
+        picture=picture,
+        window=window,
+        rows=story.RowMaker(found, lanes).rows(window.events),
+        thread=thread,
+        everything=everything,
+        focused=focused.public_id if focused else "",
+        live=can_receive,
+        live_rows=can_receive and not window.has_later,
+        live_url=live_url(found, last_seq, thread, everything, rows=not window.has_later, by_order=by_order),
+        annotations=annotations,
+        pending=pending_of(found, lanes),
+        outputs=list(found.files.filter(kind=File.Kind.OUTPUT).order_by("path", "pk")),
+        uploads=list(found.resources.select_related("file").order_by("pk")),
+        form=form or MessageForm(),
+        may_act=request.membership.may("operator"),
+        can_receive=can_receive,
+        no_network=_runs_without_network(found),
+        base_url=request.build_absolute_uri("/").rstrip("/"),
+    )
+    return page(request, "console/sessions/session.html", shown, status=status)
+
+
+def header_of(found: Session) -> Header:
+    now = timezone.now()
+    return Header(
+        session=found,
+        status=status_of(found),
+        cost=known_cost(found),
+        tokens=known_tokens(found),
+        active_s=found.active_seconds_at(now),
+        running_since=found.active_since,
+        model=model_of(found.agent_snapshot),
+    )
+
+
+def model_of(definition: dict[str, Any]) -> str:
+    model = definition.get("model")
+    return str(model.get("id", "")) if isinstance(model, dict) else str(model or "")
+
+
+def pending_of(found: Session, lanes: dict[int, story.Lane]) -> list[Pending]:
+    """The open tool calls, oldest first."""
+    calls = found.tool_calls.filter(state=ToolCall.State.WAITING).select_related("use_event").order_by("pk")
+    return [_pending(call, lanes) for call in calls]
+
+
+def _pending(call: ToolCall, lanes: dict[int, story.Lane]) -> Pending:
+    event = call.use_event
+    return Pending(
+        call=call,
+        event_id=event.public_id,
+        lane=lanes[call.thread_id],
+        parts=tuple(parts_of(event.type, event.data, {})),
+        asks=call.kind != ToolCall.Kind.CUSTOM,
+    )
+
+
+def live_url(
+    found: Session, after: int, thread: story.Lane | None, everything: bool, *, rows: bool, by_order: bool
+) -> str:
+    """The stream that continues where the page ends."""
+    url = reverse("console:session-stream", args=[found.public_id]) + f"?after={after}"
+    url += f"&thread={thread.public_id}" if thread else ""
+    url += f"&events={EVERYTHING}" if everything else ""
+    url += "&draw=order" if by_order else ""
+    return url if rows else url + "&rows=none"
+
+
+def _lane_status(lane: story.Lane, found: Session) -> Status:
+    return status_of_thread(lane.thread, imported=found.is_imported)
+
+
+def _chosen_thread(request: HttpRequest, lanes: dict[int, story.Lane]) -> story.Lane | None:
+    wanted = request.GET.get("thread")
+    if not wanted:
+        return None
+    for lane in lanes.values():
+        if lane.public_id == wanted:
+            return lane
+    raise Http404("This session has no such thread.")
+
+
+def _focused(request: HttpRequest, found: Session) -> Event | None:
+    """The event a permalink names."""
+    wanted = request.GET.get("event")
+    if not wanted:
+        return None
+    event = Event.objects.filter(session=found, public_id=wanted, visible=True).first()
+    if event is None:
+        raise Http404("This session has no such event.")
+    return event
+
+
+def _is_routine(event: Event | None) -> bool:
+    if event is None:
+        return False
+    return event.type in story.ROUTINE or (event.type == "agent.thinking" and event.private is None)
+
+
+def _window(request: HttpRequest, events: Any, focused: Event | None, status: Status) -> story.Window:
+    if focused is not None:
+        return story.window_around(events, focused.seq)
+    if "after" in request.GET:
+        return story.window_from(events, _number(request, "after") + 1)
+    if "before" in request.GET:
+        return story.window_until(events, _number(request, "before"))
+    at = request.GET.get("at") or ("end" if status.kind in DEFAULT_ENDS else "start")
+    return story.window_until(events, None) if at == "end" else story.window_from(events, 1)
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    try:
+        number = int(request.GET[name])
+    except ValueError as exc:
+        raise BadRequest("This page address is damaged. Start again from the session's own address.") from exc
+    return min(max(number, 0), 2**62)
+
+
+def _permalink(found: Session, seq: str) -> str:
+    """Where the picture leads to: the event at, or just before, a place of the log."""
+    if not seq.isascii() or not seq.isdigit() or len(seq) > 18:
+        raise BadRequest("This page address is damaged. Start again from the session's own address.")
+    event = Event.objects.filter(session=found, visible=True, seq__lte=int(seq)).order_by("-seq").first()
+    url = reverse("console:session", args=[found.public_id])
+    return f"{url}?event={event.public_id}#event-{event.public_id}" if event else url
+
+
+def _runs_without_network(found: Session) -> bool:
+    return not found.is_imported and settings.DAYBREAK_SANDBOX_NETWORK == "off"

@@ -1,0 +1,32 @@
+// @ts-check
+/** Dialogs and menus: `data-opens="id"` opens one, `data-closes` closes it, a click outside closes a menu. */
+
+document.addEventListener("click", (event) => {
+  const target = /** @type {Element} */ (event.target);
+  const opener = target.closest("[data-opens]");
+  if (opener) open(opener.getAttribute("data-opens") ?? "");
+  const closer = target.closest("[data-closes]");
+  closer?.closest("dialog")?.close();
+  for (const menu of openMenus()) {
+    if (!menu.contains(target) || opener) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of openMenus()) {
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  }
+});
+
+/** @returns {NodeListOf<HTMLDetailsElement>} */
+function openMenus() {
+  return document.querySelectorAll("details[data-menu][open]");
+}
+
+/** @param {string} id */
+export function open(id) {
+  const dialog = document.getElementById(id);
+  if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
+}

@@ -1,0 +1,162 @@
+// @ts-check
+/**
+ * `<live-session>`: what arrives for a watched session, without moving what is being read.
+ *
+ * htmx's SSE extension does the connecting and swapping. This decides what the reader sees of it: new rows wait under a
+ * bar until asked for, unless following; a row that is already there is not shown twice; a hidden tab disconnects.
+ */
+import { announce } from "./announce.js";
+
+const MOST_ROWS = 1000; // while following for hours, the oldest rows leave the page
+const QUIET_MS = 4000; // between two announcements
+
+/** @param {Element} row */
+function seqOf(row) {
+  return Number(/** @type {HTMLElement} */ (row).dataset.seq);
+}
+
+class LiveSession extends HTMLElement {
+  connectedCallback() {
+    this.list = document.getElementById("events");
+    this.following = false;
+    this.newest = Math.max(0, ...[...(this.list?.children ?? [])].map((row) => seqOf(row)));
+    this.unannounced = 0;
+    /** @type {EventSource | null} */
+    this.source = null;
+    if (!this.list) return;
+    this.bar = this.makeBar();
+    this.observer = new MutationObserver((changes) => this.onRows(changes));
+    this.observer.observe(this.list, { childList: true });
+    this.addEventListener("htmx:sseOpen", (event) => { this.source = /** @type {CustomEvent} */ (event).detail.source; });
+    this.atEnd = false;
+    this.addEventListener("htmx:sseBeforeMessage", () => { this.atEnd = this.endIsVisible(); });
+    this.addEventListener("htmx:sseMessage", (event) => this.remember(/** @type {CustomEvent} */ (event).detail));
+    document.addEventListener("visibilitychange", () => this.onVisibility());
+    document.querySelector("[data-follow]")?.addEventListener("click", () => this.follow(!this.following));
+    window.addEventListener("wheel", (event) => { if (event.deltaY < 0) this.follow(false); }, { passive: true });
+    window.addEventListener("touchmove", () => this.follow(false), { passive: true });
+    window.addEventListener("keydown", (event) => {
+      if (["PageUp", "ArrowUp", "Home"].includes(event.key)) this.follow(false);
+    });
+    if (location.hash === "#end") this.follow(true);
+  }
+
+  disconnectedCallback() {
+    this.observer?.disconnect();
+    clearTimeout(this.quiet);
+    this.source?.close();
+  }
+
+  makeBar() {
+    const bar = document.createElement("div");
+    bar.className = "new-events";
+    bar.hidden = true;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button button-primary";
+    button.addEventListener("click", () => this.reveal(true));
+    bar.append(button);
+    this.list?.after(bar);
+    return bar;
+  }
+
+  /** @param {MutationRecord[]} changes */
+  onRows(changes) {
+    const added = changes.flatMap((change) => [...change.addedNodes]).filter((node) => node instanceof HTMLElement);
+    let fresh = 0;
+    for (const row of /** @type {HTMLElement[]} */ (added)) {
+      if (!row.isConnected || !row.matches(".event")) continue;
+      if (this.list?.querySelectorAll(`#${CSS.escape(row.id)}`).length !== 1) {
+        row.remove();
+      } else if (seqOf(row) > this.newest) {
+        this.newest = seqOf(row);
+        fresh += 1;
+        row.hidden = !(this.following || this.atEnd);
+      }
+    }
+    if (fresh) this.afterRows(fresh);
+  }
+
+  /** @param {number} fresh */
+  afterRows(fresh) {
+    document.querySelector("[data-empty-story]")?.remove();
+    this.unannounced += fresh;
+    if (!this.quiet) this.announceNews();
+    if (this.following) this.reveal(true);
+    else this.showCount();
+  }
+
+  /** Say how many are new: at once, then only every few seconds. */
+  announceNews() {
+    if (this.unannounced) announce(this.unannounced === 1 ? "1 new event" : `${this.unannounced} new events`);
+    this.quiet = this.unannounced ? setTimeout(() => { this.quiet = 0; this.announceNews(); }, QUIET_MS) : 0;
+    this.unannounced = 0;
+  }
+
+  hiddenRows() {
+    return [...(this.list?.querySelectorAll(".event[hidden]") ?? [])];
+  }
+
+  showCount() {
+    const count = this.hiddenRows().length;
+    if (!this.bar) return;
+    this.bar.hidden = count === 0;
+    const button = this.bar.querySelector("button");
+    if (button) button.textContent = count === 1 ? "1 new event" : `${count} new events`;
+  }
+
+  /** Show what waits; go to it when asked or following. @param {boolean} scroll */
+  reveal(scroll) {
+    const waiting = this.hiddenRows();
+    for (const row of waiting) /** @type {HTMLElement} */ (row).hidden = false;
+    if (this.following) this.trim();
+    if (scroll && this.following) document.getElementById("end")?.scrollIntoView({ block: "end" });
+    else if (scroll) waiting[0]?.scrollIntoView({ block: "center" });
+    this.showCount();
+  }
+
+  trim() {
+    const rows = this.list?.children ?? [];
+    for (let extra = rows.length - MOST_ROWS; extra > 0; extra -= 1) rows[0].remove();
+  }
+
+  /** Whether the reader sees the end of the list: then a new row below it moves nothing. */
+  endIsVisible() {
+    const end = document.getElementById("end");
+    return Boolean(end) && /** @type {Element} */ (end).getBoundingClientRect().top < window.innerHeight;
+  }
+
+  /** @param {boolean} wanted */
+  follow(wanted) {
+    if (wanted === this.following) return;
+    this.following = wanted;
+    document.querySelector("[data-follow]")?.setAttribute("aria-pressed", String(wanted));
+    if (wanted) this.reveal(true);
+  }
+
+  /** Where to go on after a lost connection: the address of the stream says so. @param {MessageEvent} message */
+  remember(message) {
+    const place = this.querySelector("[sse-connect]");
+    if (!message?.lastEventId || !place) return;
+    const url = new URL(place.getAttribute("sse-connect") ?? "", location.href);
+    url.searchParams.set("after", message.lastEventId);
+    place.setAttribute("sse-connect", url.pathname + url.search);
+  }
+
+  /** A tab nobody looks at holds no connection; it catches up when it is looked at again. */
+  onVisibility() {
+    const place = this.querySelector("[sse-connect]");
+    if (!place) return;
+    if (document.hidden) {
+      this.source?.close();
+      this.source = null;
+    } else if (!this.source) {
+      const again = /** @type {Element} */ (place.cloneNode(true));
+      place.replaceWith(again);
+      // @ts-ignore htmx is a classic script
+      window.htmx.process(again);
+    }
+  }
+}
+
+customElements.define("live-session", LiveSession);
