@@ -191,7 +191,8 @@ async def follow_events(
         watcher.wake.clear()
         deltas = watcher.take_deltas()  # before the rows are read, so that a request's start is told first
         rows, exists = await read_events(watcher.session_pk, after_seq)
-        for item in (*rows, *deltas):
+        news: list[Event | dict[str, Any]] = [*rows, *deltas]
+        for item in news:
             if isinstance(item, Event):
                 after_seq = item.seq
             yield item

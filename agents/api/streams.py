@@ -54,7 +54,8 @@ async def _open(request: ApiRequest, session_id: str, thread_id: str | None) -> 
     except BaseException:
         watcher.close()
         raise
-    response._resource_closers.append(watcher.close)  # also when the client left before the first byte
+    # Closed by Django with the response, also when the client left before the first byte.
+    response._resource_closers.append(watcher.close)  # type: ignore[attr-defined]
     response["Cache-Control"] = "no-cache, no-store"
     response["X-Accel-Buffering"] = "no"
     return response

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -175,7 +175,7 @@ def _is_unchanged(file: File | None, stored: stored_files.StoredFile) -> bool:
 
 
 def _sha256(handle: BinaryIO) -> str:
-    return hashlib.file_digest(handle, "sha256").hexdigest()
+    return hashlib.file_digest(cast(Any, handle), "sha256").hexdigest()  # typeshed asks for more than it uses
 
 
 def read_text(session_root: Path, path: str) -> str | None:

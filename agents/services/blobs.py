@@ -22,7 +22,7 @@ from agents.services import log_sql
 
 MAX_ROW_BYTES = 1024 * 1024
 CHUNK_BYTES = 256 * 1024
-LOOK_UP_FROM = 8  # as many new items are likely known to the database: ask before sending them
+LOOK_UP_FROM = 64 * 1024  # bytes: from there on it pays to ask which items the database has
 
 
 def store_bytes(data: bytes) -> str:
@@ -43,7 +43,7 @@ def store_many(items: Sequence[bytes], *, known: set[str] | None = None) -> list
     hashes = [sha256_of(item) for item in items]
     known = set() if known is None else known
     new = {sha256: item for sha256, item in zip(hashes, items, strict=True) if sha256 not in known}
-    if len(new) >= LOOK_UP_FROM:
+    if sum(map(len, new.values())) >= LOOK_UP_FROM:
         for (sha256,) in log_sql.execute("SELECT sha256 FROM agents_blob WHERE sha256 = ANY($1)", [list(new)]):
             new.pop(sha256)
     if new:

@@ -91,7 +91,7 @@ class Log:
     _session_fields: set[str] = field(default_factory=set)
     _added: list[Model] = field(default_factory=list)
     _changed: dict[tuple[type[Model], int], tuple[Model, set[str]]] = field(default_factory=dict)
-    _later: list[Callable[[], None]] = field(default_factory=list)
+    _later: list[Callable[[], object]] = field(default_factory=list)
 
     def own(self, thread: Thread) -> Thread:
         """The one instance of a thread that this block changes and saves: the first that was shown to it."""
@@ -177,7 +177,7 @@ class Log:
         """Let queries in the rest of the block see the rows given to `change`; they are saved again at its end."""
         log_sql.update(self._changed.values())
 
-    def later(self, write: Callable[[], None]) -> None:
+    def later(self, write: Callable[[], object]) -> None:
         """Run `write` in the same transaction once the events are stored and have their keys."""
         self._later.append(write)
 

@@ -181,7 +181,7 @@ def _columns(model: type[Model], alias: str) -> str:
 
 @lru_cache
 def _selecting(model: type[Model]) -> str:
-    return f"SELECT {_columns(model, 'r')} FROM {model._meta.db_table} r"
+    return f"SELECT {_columns(model, 'r')} FROM {model._meta.db_table} r"  # noqa: S608 (names of our own)
 
 
 @lru_cache
@@ -192,7 +192,7 @@ def _locking(model: type[Model]) -> str:
 @lru_cache
 def _locking_both() -> str:
     return (
-        f"SELECT {_columns(Session, 's')}, {_columns(Thread, 't')}"
+        f"SELECT {_columns(Session, 's')}, {_columns(Thread, 't')}"  # noqa: S608 (names of our own)
         f" FROM {Session._meta.db_table} s JOIN {Thread._meta.db_table} t ON t.session_id = s.id"
         " WHERE s.id = $1 AND t.id = $2 FOR UPDATE OF s, t"
     )
@@ -201,7 +201,7 @@ def _locking_both() -> str:
 @lru_cache
 def _selecting_open_calls() -> str:
     return (
-        f"SELECT {_columns(ToolCall, 'c')}, {_columns(Event, 'e')}"
+        f"SELECT {_columns(ToolCall, 'c')}, {_columns(Event, 'e')}"  # noqa: S608 (names of our own)
         f" FROM {ToolCall._meta.db_table} c JOIN {Event._meta.db_table} e ON e.id = c.use_event_id"
         " WHERE c.thread_id = $1 AND c.state <> $2 ORDER BY e.seq"
     )
@@ -217,7 +217,8 @@ def _inserting(model: type[Model], count: int, ignore_conflicts: bool) -> str:
     )
     names = ", ".join(f'"{column}"' for column in columns)
     end = "ON CONFLICT DO NOTHING" if ignore_conflicts else f"RETURNING {model._meta.pk.column}"
-    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES {', '.join(rows)} {end}"
+    table = model._meta.db_table
+    return f"INSERT INTO {table} ({names}) VALUES {', '.join(rows)} {end}"  # noqa: S608 (names of our own)
 
 
 @lru_cache(maxsize=512)
@@ -226,6 +227,7 @@ def _updating(shapes: tuple[tuple[type[Model], tuple[str, ...]], ...], notifies:
     for model, columns in shapes:
         assigned = ", ".join(f'"{column}" = ${number + place}' for place, column in enumerate(columns, start=1))
         number += len(columns) + 1
-        parts.append(f"UPDATE {model._meta.db_table} SET {assigned} WHERE {model._meta.pk.column} = ${number}")
+        table, key = model._meta.db_table, model._meta.pk.column
+        parts.append(f"UPDATE {table} SET {assigned} WHERE {key} = ${number}")  # noqa: S608 (names of our own)
     last = f"SELECT pg_notify(${number + 1}, ${number + 2})" if notifies else parts.pop()
     return f"WITH {', '.join(f'u{place} AS ({part})' for place, part in enumerate(parts))} {last}" if parts else last

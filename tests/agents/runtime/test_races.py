@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from agents.errors import Invalid, NotFound
+from agents.errors import Invalid, NotFound, RequestCancelled
 from agents.models import Event, Thread, ToolCall
 from agents.providers.base import Cancellation
 from agents.runtime import answers, engine, leases, recovery
@@ -180,7 +180,10 @@ def test_a_message_with_a_file_that_is_gone_does_not_stop_the_session(no_hints, 
     say = {"type": "user.message", "content": [document, {"type": "text", "text": "say: read it"}]}
     session = start_session(workspace, None)
     with pytest.raises(NotFound):
-        send(session, {"type": "user.message", "content": [{**document, "source": {"type": "file", "file_id": "file_x"}}]})
+        send(
+            session,
+            {"type": "user.message", "content": [{**document, "source": {"type": "file", "file_id": "file_x"}}]},
+        )
     send(session, say)
     file.delete()
     drive(session)
@@ -197,9 +200,7 @@ def test_a_worker_that_lost_its_lease_leaves_the_command_to_its_successor(worksp
     wait_until(lambda: sandbox.lookup(spec, call.exec_id) == "running")
     late = Cancellation()
     listening = threading.Thread(
-        target=lambda: pytest.raises(
-            Exception, sandbox.reattach, spec, exec_id=call.exec_id, cancellation=late
-        )
+        target=lambda: pytest.raises(RequestCancelled, sandbox.reattach, spec, exec_id=call.exec_id, cancellation=late)
     )
     listening.start()
     late.cancel(lost=True)

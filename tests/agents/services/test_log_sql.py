@@ -86,7 +86,9 @@ def test_an_inserted_row_is_what_the_manager_reads(related, model, full):
         assert picture(log_sql.select(model, "r.id = $1", row.pk)[0]) == read
 
 
-@pytest.mark.parametrize("model", [Event, Step, ModelAttempt, ToolCall, Thread, Session], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [Event, Step, ModelAttempt, ToolCall, Thread, Session], ids=lambda model: model.__name__
+)
 def test_an_updated_row_is_what_the_manager_reads(related, model):
     row = make_row(model, related, full=False)
     if model is Thread:
@@ -130,7 +132,13 @@ def test_open_calls_come_in_the_order_of_their_events(related, session):
     for event in events:
         made.append(
             ToolCall.objects.create(
-                session=session, thread=thread, use_event=event, name="bash", state="ready", exec_id="e", input_sha256="0"
+                session=session,
+                thread=thread,
+                use_event=event,
+                name="bash",
+                state="ready",
+                exec_id="e",
+                input_sha256="0",
             )
         )
     calls = log_sql.open_calls(thread.pk)
