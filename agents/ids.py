@@ -23,4 +23,8 @@ MESSAGE = "msg"
 
 def new_id(prefix: str) -> str:
     """`new_id("sesn")` -> `sesn_` and 24 random characters."""
-    return f"{prefix}_" + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    number, digits = secrets.randbelow(len(ALPHABET) ** RANDOM_LENGTH), []
+    for _ in range(RANDOM_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return f"{prefix}_{''.join(digits)}"

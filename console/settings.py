@@ -192,6 +192,8 @@ if CELERY_BROKER_URL.startswith("pgmq"):
         "visibility_timeout": 15,
         "pool_size": 2,
     }
+# Every broker connection of pgmq holds a pool of its own: the threads of a process share two of them.
+CELERY_BROKER_POOL_LIMIT = 2
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True

@@ -109,11 +109,12 @@ def plan(spec: SandboxSpec) -> Plan:
     # The executor is process 1 itself: bubblewrap's own would be left to the host's process 1 when it ends.
     made.add("--as-pid-1", "--hostname", "sandbox", "--new-session", "--clearenv", "--cap-drop", "ALL")
     _add_system(made, network=spec.network)
-    _add_python(made, hidden=(REPOSITORY, spec.data_dir.resolve()))
     _add_user(made)
     made.add("--dev", "/dev")
     for inside, folder in {**FOLDERS, **EXTRA_FOLDERS}.items():
         made.place("--ro-bind" if inside in READ_ONLY_FOLDERS else "--bind", spec.root.resolve() / folder, inside)
+    # After the folders: Python may be installed below one of them, in a checkout under /tmp say.
+    _add_python(made, hidden=(REPOSITORY, spec.data_dir.resolve()))
     made.place("--dir", "/mnt/memory")
     for mount in spec.memory_mounts:
         made.place("--ro-bind" if mount.read_only else "--bind", mount.host_path, mount.mount_path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,3 +172,26 @@ def test_the_probe_says_what_works_here() -> None:
     assert client.probe() == client.BUBBLEWRAP
     assert client.probe_reason() == "bubblewrap and an isolated shell in it work."
     assert client.process_limit_mode() in ("cgroup", "ulimit", "watchdog")
+
+
+def test_python_below_the_sandboxes_own_tmp_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A checkout under /tmp: the sandbox's own /tmp must not cover the interpreter."""
+    folder = Path(tempfile.mkdtemp(prefix="checkout-", dir="/tmp"))
+    try:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        monkeypatch.setattr(sys, "prefix", str(folder))
+        monkeypatch.setattr(bubblewrap, "REPOSITORY", folder)
+        spec = client.SandboxSpec("sesn_tmp", tmp_path / "sandboxes" / "sesn_tmp", client.BUBBLEWRAP)
+        bubblewrap.make_folders(spec)
+        made = bubblewrap.plan(spec)
+        python = [str(folder / "bin" / "python"), "-I", "-S", "-c", "print('works')"]
+        shown = subprocess.run(
+            ["bwrap", *made.arguments, "--setenv", "PATH", "/usr/bin:/usr/sbin", *made.entry, *python],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        shutil.rmtree(folder)
+
+    assert shown.stdout == "works\n"
