@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -33,8 +34,12 @@ class DiskUse:
 
 
 def disk_use(folders: Iterable[str], *, most_entries: int) -> DiskUse:
-    """What is stored under the folders, counted as allocated blocks. Stops as soon as there are too many entries."""
+    """What is stored under the folders, counted as allocated blocks. Stops as soon as there are too many entries.
+
+    Python itself does not count: it is mounted below the sandbox's /tmp where it is installed in a checkout there.
+    """
     size = entries = 0
+    python = {sys.prefix, sys.base_prefix}
     pending = list(folders)
     while pending and entries <= most_entries:
         with contextlib.suppress(OSError), os.scandir(pending.pop()) as listing:
@@ -42,7 +47,7 @@ def disk_use(folders: Iterable[str], *, most_entries: int) -> DiskUse:
                 entries += 1
                 with contextlib.suppress(OSError):
                     size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir(follow_symlinks=False) and entry.path not in python:
                         pending.append(entry.path)
                 if entries > most_entries:
                     break

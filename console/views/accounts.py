@@ -32,9 +32,9 @@ class SignInPage:
 
 @dataclass(frozen=True)
 class SignInLinkPage:
-    """`person` is empty when the link is unknown, used or too old: the page does not tell which."""
+    """`who` is empty when the link is unknown, used or too old: the page does not tell which."""
 
-    person: str
+    who: str
     token: str
 
 

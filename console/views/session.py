@@ -117,7 +117,7 @@ def session_page(
     annotations = story.annotated_events(found)
     by_order = request.GET.get("draw") == "order"
     picture = draw(found, lanes, by_order=by_order, marked=story.marked_failures(annotations))
-    last_seq = max(window.last_seq, found.last_seq) if not window.has_later else found.last_seq
+    last_seq = max(window.last_seq, found.last_seq)
     shown = SessionPage(
         session=found,
         header=header,

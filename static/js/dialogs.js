@@ -13,7 +13,8 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
+  if (event.key !== "Escape" || !openMenus().length) return;
+  event.preventDefault(); // so that it does not also leave the page
   for (const menu of openMenus()) {
     menu.open = false;
     menu.querySelector("summary")?.focus();

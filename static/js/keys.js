@@ -1,5 +1,5 @@
 // @ts-check
-/** Keyboard: g + letter goes somewhere, j and k step through rows, "/" searches, "?" lists the keys. */
+/** Keyboard: g + letter goes somewhere, j and k step through rows, "/" searches, Esc goes up, "?" lists the keys. */
 import { open } from "./dialogs.js";
 
 const PLACES = { h: "/", s: "/sessions", a: "/agents", e: "/environments", k: "/keys" };
@@ -7,6 +7,7 @@ const CHORD_MS = 1200;
 let goingUntil = 0;
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return submit(event);
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (isTyping(event.target)) {
     if (event.key === "Escape") /** @type {HTMLElement} */ (event.target).blur();
@@ -33,6 +34,7 @@ function act(key) {
     case "n": return click("[data-new]");
     case "f": return click("[data-follow]");
     case "?": open("keys-help"); return true;
+    case "Escape": return leave();
     default: return false;
   }
 }
@@ -48,7 +50,7 @@ function step(by) {
   const rows = [...document.querySelectorAll("[data-row]:not([hidden])")];
   if (!rows.length) return false;
   const now = rows.findIndex((row) => row.contains(document.activeElement));
-  const marked = now < 0 ? rows.findIndex((row) => row.matches(":target")) : now;
+  const marked = now < 0 ? rows.findIndex((row) => row.matches(":target, [data-focused]")) : now;
   const next = rows[marked < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(Math.max(marked + by, 0), rows.length - 1)];
   const handle = /** @type {HTMLElement | null} */ (
     next.querySelector(".row-link") ?? next.querySelector("summary") ?? next.querySelector("a, button")
@@ -56,6 +58,23 @@ function step(by) {
   handle?.focus();
   next.scrollIntoView({ block: "nearest" });
   return true;
+}
+
+/** Close the row one is in, else go up to what this page belongs to. */
+function leave() {
+  const row = document.activeElement?.closest("details.event-open[open]");
+  if (row instanceof HTMLDetailsElement) {
+    row.open = false;
+    row.querySelector("summary")?.focus();
+    return true;
+  }
+  return click(".crumbs a:last-of-type");
+}
+
+/** Ctrl and Enter in a text send its form. @param {KeyboardEvent} event */
+function submit(event) {
+  const field = /** @type {HTMLElement} */ (event.target);
+  if (field instanceof HTMLTextAreaElement) field.form?.requestSubmit();
 }
 
 /** @param {string} selector */
@@ -72,3 +91,6 @@ function click(selector) {
   element?.click();
   return Boolean(element);
 }
+
+// A permalink without a place in it still shows its event.
+if (!location.hash) document.querySelector(".event[data-focused]")?.scrollIntoView({ block: "center" });

@@ -12,14 +12,6 @@ from tests.live import *  # noqa: F403
 from tests.worker import *  # noqa: F403
 
 WIDE, NARROW = 1280, 360
-# WhiteNoise's own middleware streams files in a way that Django's ASGI handler warns about.
-STATIC_FILES_WARN = "ignore:StreamingHttpResponse must consume synchronous iterators:Warning"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/browser/" in item.nodeid:
-            item.add_marker(pytest.mark.filterwarnings(STATIC_FILES_WARN))
 
 
 @pytest.fixture(scope="module")

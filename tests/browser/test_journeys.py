@@ -158,6 +158,14 @@ class TestFinding:
         expect(row.locator(".event-detail")).to_contain_text("line 444")
         expect(row.locator(".event-detail")).to_contain_text("It should have searched.")
 
+    def test_a_permalink_without_its_hash_does_the_same(self, open_tab, ana, lab):
+        session = factories.make_imported(lab, events=700, failure=444)
+        event = session.annotations.get().event
+        page = open_tab(ana).open(session_path(session, f"?event={event.public_id}"))
+        expect(page.locator(f"#event-{event.public_id}")).to_be_in_viewport()
+        page.keyboard.press("j")
+        assert page.evaluate("document.activeElement.closest('.event').dataset.seq") == str(event.seq + 1)
+
     def test_a_click_in_the_picture_leads_to_the_event(self, open_tab, ana, lab):
         session = factories.make_imported(lab, events=40, failure=20)
         page = open_tab(ana).open(session_path(session))
@@ -208,8 +216,18 @@ class TestKeyboard:
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         expect(page.locator("details[open] .event-detail")).to_have_count(1)
-        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
         expect(page.locator("details.event-open[open]")).to_have_count(0)
+        page.keyboard.press("Escape")
+        page.wait_for_url(re.compile("/sessions$"))
+
+    def test_ctrl_and_enter_send_a_message(self, open_tab, ana, lab):
+        session = factories.make_session(lab)
+        page = live(open_tab(ana), session)
+        page.keyboard.press("m")
+        page.keyboard.type("Hello there")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#events")).to_contain_text("Hello there")
 
     def test_keys_mean_letters_while_typing(self, open_tab, ana, lab):
         page = open_tab(ana).open(furnish(lab)["session"])

@@ -128,6 +128,7 @@ class TestLink:
             assert answer.status_code == 200
             assert "Sign in as ana" in Page(answer).text
         assert client.head(path).status_code == 200
+        assert "Account" not in Page(answer).text
         assert not is_signed_in(client)
         assert client.post(path)["Location"] == "/"
         assert is_signed_in(client)

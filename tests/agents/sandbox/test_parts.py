@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.sandbox import watchdog
 from agents.sandbox.hosted_paths import HostedPaths
 from agents.sandbox.stored_files import list_files, open_file
 from agents.sandbox.text import PREVIEW_CHARS, Output, clean
@@ -158,3 +159,14 @@ def test_the_worker_side_imports_neither_django_nor_the_sdk() -> None:
     )
 
     assert run_python(code) == "[]"
+
+
+def test_python_below_a_sessions_folder_is_not_counted_as_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkout" / ".venv").mkdir(parents=True)
+    (tmp_path / "checkout" / ".venv" / "large").write_bytes(b"x" * 1_000_000)
+    (tmp_path / "small").write_bytes(b"x")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "checkout" / ".venv"))
+
+    assert watchdog.disk_use([str(tmp_path)], most_entries=100).bytes < 500_000
