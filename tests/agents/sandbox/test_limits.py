@@ -70,7 +70,8 @@ def test_a_fork_bomb_stays_within_the_limit(make_box: Callable[..., Box], limit:
     outcome = box.run("bash", command="python3 bomb.py", timeout_ms=3000)
 
     assert outcome.is_error
-    assert 8 < (box.spec.root / "workspace" / "count").stat().st_size <= 48
+    # How many it gets to depends on how busy the machine is; never more than the limit.
+    assert 1 <= (box.spec.root / "workspace" / "count").stat().st_size <= 48
     assert host_processes("bomb.py") == []
 
 
