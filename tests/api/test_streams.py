@@ -194,7 +194,8 @@ def test_archiving_ends_the_stream(client, local_worker):
     assert watcher.events[-1].type == "session.status_terminated"
 
 
-def test_thinking_is_announced_with_the_id_it_will_have(client, local_worker):
+def test_thinking_is_announced_with_the_id_it_will_have(client, local_worker, monkeypatch):
+    monkeypatch.setenv("DAYBREAK_SIMULATED_LATENCY", "1")  # an answer in no time is there before its preview
     session = make_session(client)
     with watching(client, session, event_deltas=["agent.thinking"]) as watcher:
         send(client, session, text("think: hm\nbash: echo hi"))
