@@ -21,6 +21,7 @@ from agents.runtime.context import canonical
 from agents.runtime.interrupts import append_result
 from agents.runtime.leases import Run, fenced_log
 from agents.runtime.retries import stop_turn
+from agents.runtime.toolset import has_sandbox_tools
 from agents.sandbox import client as sandbox
 from agents.sandbox.client import ToolOutcome
 from agents.services import log_sql
@@ -49,6 +50,8 @@ class Finished:
 def take(run: Run) -> None:
     """Run the thread's ready calls until none is left, or the run is interrupted or lost."""
     step, finished = None, None
+    if not _sandbox_is_ready(run):
+        return
     while True:
         step, call = _next_call(run, step, finished)
         if call is None:
@@ -60,6 +63,26 @@ def take(run: Run) -> None:
         if call.name in CHANGES_FILES:
             workspace.register_outputs(run.workplace.session)
         finished = Finished(call, outcome)
+
+
+def _sandbox_is_ready(run: Run) -> bool:
+    """Have the sandbox up before a call is marked as running. False when the run was interrupted or lost meanwhile.
+
+    So a call that is marked and that this very executor does not know has never been handed to it.
+    """
+    if run.thread is None or not has_sandbox_tools(run.thread.agent_snapshot):
+        return True
+    try:
+        run.workplace.start_sandbox()
+        run.sandbox_started = True
+        if not connection.in_atomic_block:
+            connection.close()
+        sandbox.wait_until_ready(run.workplace.spec, run.cancellation)
+    except RequestCancelled:
+        return False
+    except sandbox.SandboxError as error:
+        logger.warning("sandbox not ready session=%s: %s", run.session_pk, error)  # the call itself will say so
+    return True
 
 
 def _next_call(run: Run, step: Step | None, finished: Finished | None) -> tuple[Step | None, ToolCall | None]:
@@ -167,6 +190,8 @@ def _settle_unknown(call: ToolCall, arguments: dict[str, Any], spec: sandbox.San
     """A call was started and nobody knows its outcome. None means it is safe to run it (again)."""
     if call.name in RERUN_IS_SAFE:
         return None
+    if call.started_at is not None and sandbox.was_ready_at(spec, call.started_at.timestamp()):
+        return None  # the worker died before it handed the call over
     if call.name == "write":
         return None  # the same bytes in the same place: running it again changes nothing
     if call.name == "edit":

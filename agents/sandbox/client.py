@@ -48,6 +48,8 @@ __all__ = [
     "start",
     "stop",
     "stop_all",
+    "wait_until_ready",
+    "was_ready_at",
 ]
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,18 @@ def start(spec: SandboxSpec) -> None:
             return
         _starting.add(key)
     threading.Thread(target=_start, args=(spec, key), daemon=True, name="sandbox start").start()
+
+
+def wait_until_ready(spec: SandboxSpec, cancellation: Cancellation) -> None:
+    """Return when the session's executor takes calls. Raises SandboxError and RequestCancelled as `execute` does."""
+    with _ensure(spec, cancellation):
+        pass
+
+
+def was_ready_at(spec: SandboxSpec, moment: float) -> bool:
+    """Whether the executor that is alive now was already there at that moment (seconds since 1970, this clock)."""
+    running = processes.find(spec.data_dir, spec.session_id)
+    return running is not None and running.started_at < moment
 
 
 def execute(
