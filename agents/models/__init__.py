@@ -7,7 +7,9 @@ from agents.models.environments import Environment
 from agents.models.events import Event
 from agents.models.files import File, SessionResource
 from agents.models.people import ApiKey, Membership, SignInLink, Workspace
+from agents.models.provider_holds import ProviderHold
 from agents.models.sessions import Session
+from agents.models.shared_files import FileVersion, SeenFile
 from agents.models.steps import ModelAttempt, Step, ToolCall
 from agents.models.threads import Thread
 
@@ -20,8 +22,11 @@ __all__ = [
     "Environment",
     "Event",
     "File",
+    "FileVersion",
     "Membership",
     "ModelAttempt",
+    "ProviderHold",
+    "SeenFile",
     "Session",
     "SessionResource",
     "SignInLink",

@@ -57,6 +57,7 @@ class Session(UsageCounters):
     web_search_requests = models.PositiveIntegerField(default=0)
     simulated = models.BooleanField(default=False)
     sandbox_host = models.CharField(max_length=200, blank=True)
+    budget_cents = models.BigIntegerField(null=True, blank=True)  # most that all threads together may cost
 
     imported_format = models.CharField(max_length=32, blank=True)
     external_id = models.CharField(max_length=300, blank=True)

@@ -76,6 +76,7 @@ class ToolCall(models.Model):
         AGENT = "agent"
         MCP = "mcp"
         CUSTOM = "custom"
+        TEAM = "team"  # delegation: carried out by the engine itself, never shown as a tool on the wire
 
     class State(models.TextChoices):
         WAITING = "waiting"  # for a person or a client
@@ -89,6 +90,9 @@ class ToolCall(models.Model):
     result_event = models.ForeignKey(
         Event, on_delete=models.CASCADE, null=True, blank=True, related_name="+", db_index=True
     )
+    crosspost_event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, null=True, blank=True, related_name="+", db_index=True
+    )  # on the session's stream, of a child's call that needs the client
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.AGENT)
     name = models.CharField(max_length=200)
     state = models.CharField(max_length=8, choices=State.choices)
@@ -102,6 +106,7 @@ class ToolCall(models.Model):
     input_sha256 = models.CharField(max_length=64)
     result_sha256 = models.CharField(max_length=64, blank=True)
     is_error = models.BooleanField(default=False)
+    malformed = models.BooleanField(default=False)  # the model named no tool it has, or gave no usable input
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

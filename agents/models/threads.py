@@ -33,6 +33,8 @@ class Thread(UsageCounters):
         WAITING_USER = "waiting_user"
         BACKOFF = "backoff"
         COMPACTING = "compacting"
+        WAITING_AGENTS = "waiting_agents"  # for agents it has started, in `wait_for_agents`
+        PAUSED = "paused"  # the session's budget is used up
 
     public_id = models.CharField(max_length=64, unique=True)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="threads")
@@ -65,6 +67,10 @@ class Thread(UsageCounters):
     context_base_seq = models.BigIntegerField(default=0)
     context_tokens = models.BigIntegerField(default=0)
     event_count = models.BigIntegerField(default=0)
+    mail_seq = models.BigIntegerField(default=0)  # the last message from another agent that was taken into a turn
+    closing = models.BooleanField(default=False)  # ends for good as soon as its interrupt is handled
+    reserved_nanousd = models.BigIntegerField(default=0)  # of the session's budget, for the request under way
+    wanted_nanousd = models.BigIntegerField(default=0)  # what its next request waits for, when the budget is tight
 
     class Meta:
         constraints = [

@@ -35,12 +35,13 @@ def related(session):
     """A stored row of each model that others refer to."""
     thread = session.primary_thread
     step = Step.objects.create(session=session, thread=thread, no=1, kind="model_request", epoch=1, worker="w")
+    event = session.events.order_by("seq").first()
     return {
         "session": session,
         "thread": thread,
         "parent": thread,
         "step": step,
-        **dict.fromkeys(("start_event", "use_event", "result_event"), session.events.order_by("seq").first()),
+        **dict.fromkeys(("start_event", "use_event", "result_event", "crosspost_event"), event),
         **{name: getattr(session, name) for name in ("workspace", "agent", "environment", "created_by")},
     }
 
