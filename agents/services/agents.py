@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from agents.errors import Conflict, Invalid, NotFound
 from agents.models import Agent, AgentVersion, Workspace
+from agents.services import members, multiagent
 from agents.services.definitions import changed_definition, new_definition
 
 Wire = dict[str, Any]
@@ -47,6 +48,7 @@ def current_versions(agents: Iterable[Agent]) -> dict[int, AgentVersion]:
 def create_agent(workspace: Workspace, *, definition: Wire) -> Agent:
     """A new agent at version 1. `definition` is the body of a create request."""
     written = new_definition(definition)
+    written["multiagent"] = members.pin(workspace, written["multiagent"])
     now = timezone.now()
     agent = Agent.objects.create(workspace=workspace, name=written["name"], created_at=now, updated_at=now)
     AgentVersion.objects.create(agent=agent, version=1, definition=written, created_at=now)
@@ -77,6 +79,8 @@ def update_agent(agent: Agent, *, changes: Wire, expected_version: int | None = 
         )
     current = get_version(locked).definition
     changed = changed_definition(current, changes)
+    if "multiagent" in changes:
+        changed["multiagent"] = members.pin(locked.workspace, changed["multiagent"], owner=locked)
     if changed == current:
         return locked
     locked.version += 1
@@ -101,11 +105,14 @@ def effective_definition(version: AgentVersion) -> Wire:
 
 def agent_wire(agent: Agent, version: AgentVersion) -> Wire:
     """The agent as the API shows it at one version."""
+    definition = version.definition
+    team = multiagent.public_form(definition["multiagent"], public_id=agent.public_id, version=version.version)
     return {
         "id": agent.public_id,
         "type": "agent",
         "version": version.version,
-        **version.definition,
+        **definition,
+        "multiagent": team,
         "created_at": agent.created_at,
         "updated_at": version.created_at,
         "archived_at": agent.archived_at,

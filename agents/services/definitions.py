@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.errors import Invalid, NotBuilt
 from agents.providers import catalog
+from agents.services import multiagent
 from agents.services.metadata import check_metadata, patch_metadata
 from agents.services.toolsets import write_out_mcp_servers, write_out_tools
 
@@ -25,19 +26,24 @@ SERVICE_ACCOUNT = {"type": "service_account"}
 
 
 def new_definition(given: Wire) -> Wire:
-    """The definition that `given`, the body of a create request, asks for."""
-    _check_multiagent(given.get("multiagent"))
+    """The definition that `given`, the body of a create request, asks for.
+
+    References in `multiagent` are as they were given: `members.pin` looks them up.
+    """
     servers = write_out_mcp_servers(given.get("mcp_servers"))
+    tools = write_out_tools(given.get("tools"), servers)
+    team = multiagent.write_out(given.get("multiagent"))
+    multiagent.check_tool_names(tools, team)
     return {
         "name": _name(given["name"]),
         "description": _text("description", given.get("description"), MAX_DESCRIPTION_CHARS),
         "model": write_out_model(given["model"]),
         "system": _text("system", given.get("system"), MAX_SYSTEM_CHARS),
-        "tools": write_out_tools(given.get("tools"), servers),
+        "tools": tools,
         "mcp_servers": servers,
         "skills": _skills(given.get("skills")),
         "metadata": check_metadata(given.get("metadata") or {}),
-        "multiagent": None,
+        "multiagent": team,
         "execution_identity": _execution_identity(given.get("execution_identity")),
     }
 
@@ -45,11 +51,14 @@ def new_definition(given: Wire) -> Wire:
 def changed_definition(current: Wire, changes: Wire) -> Wire:
     """`current` with the body of an update request applied.
 
-    An absent key keeps. Null or empty clears texts and lists, which are otherwise replaced whole. Metadata is a patch.
+    An absent key keeps. Null or empty clears texts and lists, which are otherwise replaced whole. Metadata is a patch,
+    and so may be `multiagent`.
     """
     changed = {**current, **{key: value for key, value in changes.items() if key not in {"metadata", "model"}}}
     if "model" in changes:
         changed["model"] = _changed_model(current["model"], changes["model"])
+    if "multiagent" in changes:
+        changed["multiagent"] = multiagent.merge(current["multiagent"], changes["multiagent"])
     changed["metadata"] = patch_metadata(current["metadata"], changes.get("metadata"))
     return new_definition(changed)
 
@@ -113,11 +122,6 @@ def _skills(given: list[Wire] | None) -> list[Wire]:
     if given:
         raise NotBuilt("Skills are not built yet. Leave `skills` out or empty.")
     return []
-
-
-def _check_multiagent(given: Wire | None) -> None:
-    if given is not None:
-        raise NotBuilt("Working with other agents (`multiagent`) is not built yet. Leave it out or null.")
 
 
 def _execution_identity(given: Wire | None) -> Wire:

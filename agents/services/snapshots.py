@@ -8,6 +8,8 @@ from agents.errors import Invalid
 from agents.models import Agent, Workspace
 from agents.services.agents import effective_definition, get_agent, get_version
 from agents.services.definitions import new_definition
+from agents.services.members import definitions_for_session
+from agents.services.multiagent import THREAD_KEYS, roster, session_form, stored_form, thread_form
 
 Wire = dict[str, Any]
 OVERRIDABLE = ("model", "system", "tools", "mcp_servers", "skills")
@@ -16,7 +18,8 @@ OVERRIDABLE = ("model", "system", "tools", "mcp_servers", "skills")
 def resolve(workspace: Workspace, reference: str | Wire) -> tuple[Agent, int, Wire]:
     """The agent, its version and the session's snapshot that the `agent` of a create call names.
 
-    Raises NotFound for an unknown agent or version, Invalid for an archived agent or overrides that break a rule.
+    Raises NotFound for an unknown agent or version, Invalid for an archived agent, also in the roster, or for overrides
+    that break a rule.
     """
     given: Wire = {"id": reference} if isinstance(reference, str) else reference
     agent = get_agent(workspace, given["id"])
@@ -26,7 +29,8 @@ def resolve(workspace: Workspace, reference: str | Wire) -> tuple[Agent, int, Wi
     definition = effective_definition(version)
     if given.get("type") == "agent_with_overrides":
         definition = override(definition, given)
-    return agent, version.version, snapshot(agent.public_id, version.version, definition)
+    members = definitions_for_session(definition["multiagent"])
+    return agent, version.version, snapshot(agent.public_id, version.version, definition, members)
 
 
 def override(definition: Wire, overrides: Wire) -> Wire:
@@ -37,15 +41,26 @@ def override(definition: Wire, overrides: Wire) -> Wire:
     return new_definition({**definition, **given})
 
 
-def snapshot(public_id: str, version: int, definition: Wire) -> Wire:
-    """A session's `agent` on the wire. Metadata stays with the agent itself."""
-    kept = {key: value for key, value in definition.items() if key != "metadata"}
-    return {"id": public_id, "type": "agent", "version": version, **kept}
+def snapshot(
+    public_id: str, version: int, definition: Wire, members: dict[tuple[str, int], Wire] | None = None
+) -> Wire:
+    """A session's `agent` on the wire. Metadata stays with the agent itself.
+
+    Args:
+        members: the agents of its roster by id and version, each as a thread shows it.
+    """
+    lead = thread_form(public_id, version, definition)
+    return {**lead, "multiagent": session_form(definition["multiagent"], lead=lead, members=members or {})}
 
 
 def replace_tools(current: Wire, changes: Wire) -> Wire:
-    """A session's snapshot with its tools or MCP servers replaced; the agent itself is not touched."""
-    definition = {key: value for key, value in current.items() if key not in ("id", "type", "version")}
+    """A session's snapshot with its tools or MCP servers replaced; the agent itself is not touched.
+
+    Copies of the lead in its roster follow, other members stay as they are.
+    """
     given: Wire = {key: changes[key] for key in ("tools", "mcp_servers") if key in changes}
-    changed = new_definition({**definition, **given, "metadata": {}})
-    return snapshot(current["id"], current["version"], changed)
+    definition = {key: current[key] for key in THREAD_KEYS} | {
+        "multiagent": stored_form(current["multiagent"], lead=current)
+    }
+    members = {(member["id"], member["version"]): member for _, member in roster(current["multiagent"])}
+    return snapshot(current["id"], current["version"], new_definition({**definition, **given}), members)
