@@ -24,6 +24,7 @@ from agents.models import File, Session
 from agents.runtime.context import FileReader, MountedFile
 from agents.sandbox import client as sandbox
 from agents.sandbox import stored_files
+from agents.sandbox.hosted_paths import FOLDERS, hosted_path
 from agents.services import blobs
 from agents.services.log import DELETED, SessionGone
 from agents.services.sandboxes import UPLOADS, root_of
@@ -32,6 +33,7 @@ OUTPUTS = "/mnt/session/outputs"
 MAX_OUTPUT_FILES = 1_000
 MAX_OUTPUT_BYTES = 500 * 1024 * 1024
 MAX_PATH_CHARS = 2_000
+MAX_TEXT_BYTES = 1024 * 1024  # the tools edit no file that is larger than a quarter of this
 CLOCK_GRAIN_S = 2.0  # file systems and databases do not share a clock
 
 logger = logging.getLogger(__name__)
@@ -131,12 +133,22 @@ def _make_readable_folder(folder: Path) -> None:
     folder.chmod(0o755)
 
 
+_unlisted: set[int] = set()
+
+
 def register_outputs(session: Session) -> None:
-    """List new and changed deliverables. What goes wrong here never costs a call its result: it is logged."""
+    """List new and changed deliverables. What goes wrong here never costs a call its result: see `has_unlisted`."""
     try:
         _register_outputs(session)
+        _unlisted.discard(session.pk)
     except (OSError, DatabaseError) as error:
+        _unlisted.add(session.pk)
         logger.warning("deliverables were not listed session=%s: %s", session.public_id, error)
+
+
+def has_unlisted(session_pk: int) -> bool:
+    """Whether deliverables could not be listed (the disk was full), so that it has to be tried again."""
+    return session_pk in _unlisted
 
 
 def _register_outputs(session: Session) -> list[File]:
@@ -179,12 +191,13 @@ def _sha256(handle: BinaryIO) -> str:
 
 
 def read_text(session_root: Path, path: str) -> str | None:
-    """The text of a file as the sandbox names it; None when there is none. Follows no link."""
-    for prefix, folder in (("/workspace/", "workspace"), (f"{OUTPUTS}/", "outputs"), ("/tmp/", "tmp")):  # noqa: S108
-        if path.startswith(prefix):
+    """The text of a file as a model may name it; None when there is none. Opens no link."""
+    resolved = stored_files.resolve(session_root, hosted_path(path))
+    for shown, folder in FOLDERS.items():
+        if resolved.startswith(f"{shown}/"):
             try:
-                with stored_files.open_file(session_root, path.removeprefix(prefix), folder=folder) as handle:
-                    return handle.read().decode("utf-8", "replace")
+                with stored_files.open_file(session_root, resolved.removeprefix(f"{shown}/"), folder=folder) as handle:
+                    return handle.read(MAX_TEXT_BYTES).decode("utf-8", "replace")
             except FileNotFoundError:
                 return None
     return None

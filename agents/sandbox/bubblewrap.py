@@ -23,12 +23,18 @@ REPOSITORY = HERE.parent.parent
 INSIDE = (
     "bash.py",
     "executor.py",
+    "file_journal.py",
+    "file_report.py",
+    "file_states.py",
     "file_tool_process.py",
     "file_tools.py",
+    "file_turns.py",
+    "file_walk.py",
     "hosted_paths.py",
     "limits.py",
     "prctl.py",
     "sdk_tools.py",
+    "stored_files.py",
     "text.py",
     "watchdog.py",
 )

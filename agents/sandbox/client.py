@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from agents.errors import RequestCancelled
 from agents.providers.base import Cancellation
 from agents.sandbox import bubblewrap, launcher, processes
+from agents.sandbox.file_report import FileBase, FileChange, FileConflict, FileReport
 from agents.sandbox.spec import (
     BUBBLEWRAP,
     FILES_ONLY,
@@ -31,6 +33,10 @@ from agents.sandbox.wire import Connection
 __all__ = [
     "BUBBLEWRAP",
     "FILES_ONLY",
+    "FileBase",
+    "FileChange",
+    "FileConflict",
+    "FileReport",
     "MemoryMount",
     "SandboxError",
     "SandboxGone",
@@ -88,11 +94,22 @@ def was_ready_at(spec: SandboxSpec, moment: float) -> bool:
 
 
 def execute(
-    spec: SandboxSpec, *, exec_id: str, thread: str, tool: str, input: Any, cancellation: Cancellation
+    spec: SandboxSpec,
+    *,
+    exec_id: str,
+    thread: str,
+    tool: str,
+    input: Any,
+    cancellation: Cancellation,
+    base: FileBase | None = None,
 ) -> ToolOutcome:
     """Carry out one tool call and wait for its outcome. An `exec_id` runs once, however often it is sent.
 
     Calls of one `thread` run in the order they came. Whatever is wrong with `tool` or `input` is an error outcome.
+
+    Args:
+        base: for `write` and `edit`: what is on record about the file. When another thread has changed it since this
+            one saw it, the tool does not run and the outcome's report has a conflict.
 
     Raises:
         RequestCancelled: `cancellation` fired; nothing the call started is alive any more.
@@ -101,7 +118,14 @@ def execute(
     """
     if problem := _refusal(spec, tool, input):
         return _outcome(failure(problem))
-    request = {"op": "execute", "exec_id": exec_id, "thread": thread, "tool": tool, "input": without_nulls(input)}
+    request: dict[str, Any] = {
+        "op": "execute",
+        "exec_id": exec_id,
+        "thread": thread,
+        "tool": tool,
+        "input": without_nulls(input),
+        "base": asdict(base) if base is not None else None,
+    }
     for _ in range(_ATTEMPTS):
         with _ensure(spec, cancellation) as connection:
             if not connection.send(request):
@@ -264,4 +288,5 @@ def _ask(spec: SandboxSpec, message: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _outcome(raw: dict[str, Any]) -> ToolOutcome:
-    return ToolOutcome(raw["content"], raw["is_error"], raw.get("duration_ms", 0.0))
+    files = FileReport.parse(raw.get("files"))
+    return ToolOutcome(raw["content"], raw["is_error"], raw.get("duration_ms", 0.0), files)

@@ -2,15 +2,16 @@
 
 It listens on a Unix socket that it inherits. A connection carries one request and its answer, as JSON lines:
 
-    {"op": "execute", "exec_id", "thread", "tool", "input"}  ->  {"accepted": true}, later {"outcome": {...}}
-    {"op": "wait", "exec_id"}                                ->  {"outcome": {...}} or {"unknown": true}
-    {"op": "lookup", "exec_id"}                              ->  {"running": true}, {"outcome"} or {"unknown": true}
-    {"op": "cancel" | "acknowledge", "exec_id"}              ->  {"done": true}
-    {"op": "status"}                                         ->  {"running": 1, "kept": 0, "idle_s": 0.0}
-    {"op": "end_if_idle"}                                    ->  {"ending": true} or {"ending": false}
+    {"op": "execute", "exec_id", "thread", "tool", "input", "base"}  ->  {"accepted": true}, later {"outcome": {...}}
+    {"op": "wait", "exec_id"}                    ->  {"outcome": {...}} or {"unknown": true}
+    {"op": "lookup", "exec_id"}                  ->  {"running": true}, {"outcome": {...}} or {"unknown": true}
+    {"op": "cancel" | "acknowledge", "exec_id"}  ->  {"done": true}
+    {"op": "status"}                             ->  {"running": 1, "kept": 0, "idle_s": 0.0}
+    {"op": "end_if_idle"}                        ->  {"ending": true} or {"ending": false}
 
 Calls of one thread run one after another, those of different threads in parallel. A result stays in memory until it is
-acknowledged, so a worker that takes over can fetch it; the same `exec_id` never runs twice.
+acknowledged, so a worker that takes over can fetch it; the same `exec_id` never runs twice. Beside what the model gets
+to read, an outcome tells in `files` what the call has seen and changed (see `file_report.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.sandbox.bash import Drains, Shell, ShellSettings, bash_outcome, remove_files
+from agents.sandbox.file_journal import Journal
+from agents.sandbox.file_report import FileBase, FileReport
 from agents.sandbox.file_tool_process import FileCall, FileToolProcess
+from agents.sandbox.file_turns import TOOLS as TAKE_TURNS
+from agents.sandbox.file_turns import Turn
 from agents.sandbox.limits import Limits
 from agents.sandbox.prctl import hide_from_tracing
 from agents.sandbox.text import Output, failure, text_block
@@ -56,6 +61,7 @@ class ExecutorSettings:
     disk_folders: list[str]
     spill_folder: str
     shown_spill_folder: str
+    shared_folders: dict[str, str]  # where commands may change files of others, by the name the model knows
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -72,6 +78,8 @@ class Call:
     thread: str
     tool: str
     input: dict[str, Any]
+    base: FileBase | None = None
+    files: FileReport | None = None  # what it came to, beside what the journal knows
     done: threading.Event = field(default_factory=threading.Event)
     outcome: dict[str, Any] | None = None
     cancelled: bool = False
@@ -98,6 +106,7 @@ class Lane(threading.Thread):
         except Exception as error:  # noqa: BLE001 (a call always gets an outcome, and the lane goes on)
             outcome = failure(f"{call.tool} could not run: {error}")
         outcome["duration_ms"] = round((time.monotonic() - started) * 1000, 3)
+        outcome["files"] = self._executor.journal.report(call.exec_id, call.files).dump() if call.files else None
         self._executor.finish(call, outcome)
 
     def _outcome(self, call: Call) -> dict[str, Any]:
@@ -110,8 +119,19 @@ class Lane(threading.Thread):
         file_call = FileCall(self._executor.file_tools)
         if not self._executor.begin(call, file_call.kill):
             return failure("The call was interrupted before it began.")
-        limits = self._executor.settings.limits
-        outcome = file_call.run(call.tool, call.input, timeout_s=limits.file_tool_s)
+        limit_s = self._executor.settings.limits.file_tool_s
+        if call.tool not in TAKE_TURNS:
+            return self._fit(call, file_call.run(call.tool, call.input, timeout_s=limit_s))
+        with Turn(
+            self._executor.journal,
+            exec_id=call.exec_id,
+            thread=call.thread,
+            tool=call.tool,
+            tool_input=call.input,
+            base=call.base,
+        ) as turn:
+            outcome = file_call.run(call.tool, call.input, timeout_s=limit_s, turn=turn)
+            call.files = turn.end(outcome)
         return self._fit(call, outcome)
 
     def _fit(self, call: Call, outcome: dict[str, Any]) -> dict[str, Any]:
@@ -143,12 +163,18 @@ class Lane(threading.Thread):
         if not self._executor.begin(call, self.shell.kill):
             return failure("The call was interrupted before it began.")
         output = self._executor.output(call)
-        finished = self.shell.run(
-            call.input["command"],
-            timeout_s=self._timeout_s(call),
-            output=output,
-            drains=self._executor.drains,
-        )
+        journal = self._executor.journal
+        command = journal.begin_command(call.exec_id, call.thread)
+        try:
+            finished = self.shell.run(
+                call.input["command"],
+                timeout_s=self._timeout_s(call),
+                output=output,
+                drains=self._executor.drains,
+            )
+        finally:
+            journal.end_command(command, walk=not call.cancelled)  # a cancelled call must end at once
+            call.files = FileReport()
         outcome = bash_outcome(finished, output, before=before)
         if not finished.still_writing:
             output.close()
@@ -175,6 +201,7 @@ class Executor:
             ShellSettings(limits, settings.environment, settings.process_rlimit) if settings.bash else None
         )
         self.drains = Drains()
+        self.journal = Journal(settings.shared_folders)
         self.file_tools = FileToolProcess(
             json.dumps({**settings.file_tools, "limits": asdict(limits)}),
             python_path=settings.python_path,
@@ -262,7 +289,8 @@ class Executor:
             call = self._calls.get(request["exec_id"])
             is_new = call is None
             if call is None:
-                call = Call(request["exec_id"], request["thread"], request["tool"], request["input"])
+                base = FileBase.parse(request.get("base"))
+                call = Call(request["exec_id"], request["thread"], request["tool"], request["input"], base)
                 self._calls[call.exec_id] = call
         # Told before it starts: a worker that did not hear this knows that the call has not run.
         with contextlib.suppress(OSError):
@@ -278,6 +306,7 @@ class Executor:
             call = self._calls.get(exec_id)
             if op == "acknowledge" and call is not None and call.done.is_set():
                 del self._calls[exec_id]
+                self.journal.acknowledge(exec_id, told=not call.cancelled)
         if op == "cancel" and call is not None:
             self._cancel(call)
         if op == "wait" and call is not None:

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+from agents.sandbox.file_turns import Turn
 from agents.sandbox.text import failure
 
 
@@ -69,19 +70,32 @@ class FileCall:
             self._killed = self._killed or reason
             self._kill_group()
 
-    def run(self, tool: str, tool_input: dict[str, Any], *, timeout_s: float) -> dict[str, object]:
+    def run(
+        self, tool: str, tool_input: dict[str, Any], *, timeout_s: float, turn: Turn | None = None
+    ) -> dict[str, Any]:
+        """The outcome. With `turn` the tool waits until it is alone with its file."""
         deadline = time.monotonic() + timeout_s
         with self._process.connect() as connection, connection.makefile("rwb") as lines:
-            try:
-                self._wait(connection, deadline)
-                self._started(json.loads(lines.readline()))
-                lines.write(json.dumps({"tool": tool, "input": tool_input}).encode() + b"\n")
+
+            def say(message: dict[str, Any]) -> None:
+                lines.write(json.dumps(message).encode() + b"\n")
                 lines.flush()
+
+            def hear() -> dict[str, Any]:
                 self._wait(connection, deadline)
-                answer = lines.readline()
-                if answer.endswith(b"\n"):
-                    outcome: dict[str, object] = json.loads(answer)
-                    return outcome
+                heard: dict[str, Any] = json.loads(lines.readline())
+                return heard
+
+            try:
+                self._started(hear())
+                say({"tool": tool, "input": tool_input, "alone": turn is not None})
+                heard = hear()
+                while turn is not None and (
+                    reply := turn.answer(heard, until=deadline, given_up=lambda: bool(self._killed))
+                ):
+                    say(reply)
+                    heard = hear()
+                return heard
             except TimeoutError:
                 self.kill(f"timed out after {timeout_s:g} s")
             except (OSError, ValueError):  # it died: told below

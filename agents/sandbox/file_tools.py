@@ -15,11 +15,12 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.sandbox.file_states import look_at
 from agents.sandbox.hosted_paths import HostedPaths
 from agents.sandbox.limits import Limits
 from agents.sandbox.prctl import die_with_parent, hide_from_tracing
@@ -27,6 +28,7 @@ from agents.sandbox.sdk_tools import load_toolset
 from agents.sandbox.text import failure, text_block
 
 _PRINTS_PATHS = ("glob", "grep")
+_CHANGED_BY_ANOTHER = "The file is not what it was when you saw it last. Read it again."
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,49 @@ class FileToolSettings:
 class FileTools:
     def __init__(self, settings: FileToolSettings) -> None:
         toolset = load_toolset()
-        self._tool_error = toolset.ToolError
-        context = toolset.AgentToolContext(
+        self._tool_error, self._resolve_path = toolset.ToolError, toolset.resolve_path
+        self._context = toolset.AgentToolContext(
             workdir=settings.workdir,
             allowed_roots=[Path(root) for root in settings.allowed_roots],
             read_only_roots=[Path(root) for root in settings.read_only_roots],
         )
-        tools = toolset.beta_agent_toolset_20260401(context)
+        tools = toolset.beta_agent_toolset_20260401(self._context)
         self._tools = {tool.name: tool for tool in tools if tool.name != "bash"}
         pairs = [(hosted, real) for hosted, real in settings.hosted_paths]
         self._paths = HostedPaths(pairs) if pairs else None
+
+    def target(self, tool_input: Mapping[str, Any]) -> Path | None:
+        """The file that read, write or edit is about, links followed; None when the tool will refuse it."""
+        given = self._paths.real_input(tool_input) if self._paths else tool_input
+        try:
+            target: Path = self._resolve_path(self._context, str(given["file_path"]))
+        except (ValueError, OSError, RuntimeError):
+            return None
+        return target
+
+    def hosted(self, target: Path) -> str:
+        return self._paths.hosted(str(target)) if self._paths else str(target)
+
+    def run_alone(
+        self, name: str, tool_input: Mapping[str, Any], target: Path, ask: Callable[[Mapping[str, Any]], dict[str, Any]]
+    ) -> dict[str, object]:
+        """As `run`, for a call that wants to be alone with its file; `ask` sends a message and waits for the answer.
+
+        The outcome tells how the file was before and after, `after` being None when it was not to be changed.
+        """
+        turn = ask({"target": self.hosted(target)})
+        before = look_at(str(target))
+        if before.blocks:
+            return failure(f"{name}: {tool_input['file_path']}: not a regular file")
+        if not turn["record"]:
+            return self.run(name, tool_input)
+        news = before.dump(data=before.state != turn["known"])
+        if turn["ask"] and name != "read" and not ask({"before": news})["go"]:
+            return {**failure(_CHANGED_BY_ANOTHER), "file": {"before": before.dump(data=True), "after": None}}
+        outcome = self.run(name, tool_input)
+        after = before if name == "read" else look_at(str(target))
+        outcome["file"] = {"before": news, "after": after.dump(data=after.state != before.state)}
+        return outcome
 
     def run(self, name: str, tool_input: Mapping[str, Any]) -> dict[str, object]:
         """The outcome, whatever the tool does. The input has been checked by the worker."""
@@ -99,19 +134,41 @@ def serve(control: socket.socket, tools: FileTools) -> None:
 
 
 def _run_child(descriptor: int, tools: FileTools) -> None:
-    """Answer one call on its socket: our process id at once, so that we can be ended, and then the outcome."""
+    """Answer one call on its socket: our process id at once, so that we can be ended, and then the outcome.
+
+    A call that is to be alone with its file asks for its turn in between.
+    """
     try:
         die_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         with socket.socket(fileno=descriptor) as connection, connection.makefile("rwb") as lines:
-            lines.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
-            lines.flush()
-            call = json.loads(lines.readline())
-            lines.write(json.dumps(tools.run(call["tool"], call["input"])).encode() + b"\n")
-            lines.flush()
+
+            def say(message: Mapping[str, Any]) -> None:
+                lines.write(json.dumps(message).encode() + b"\n")
+                lines.flush()
+
+            def ask(message: Mapping[str, Any]) -> dict[str, Any]:
+                say(message)
+                heard: dict[str, Any] = json.loads(lines.readline())
+                return heard
+
+            call = ask({"pid": os.getpid()})
+            target = tools.target(call["input"]) if call["alone"] else None
+            if target is None or not _is_text(tools.hosted(target)):
+                say(tools.run(call["tool"], call["input"]))
+            else:
+                say(tools.run_alone(call["tool"], call["input"], target, ask))
     finally:
         os._exit(0)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _set_limits(limits: Limits) -> None:

@@ -17,6 +17,11 @@ FOLDERS = {
 PATH_FIELDS = ("file_path", "path")
 
 
+def hosted_path(path: str) -> str:
+    """A path as a model may write it, absolute and without `.` and `..`."""
+    return "/" + posixpath.normpath(posixpath.join(WORKDIR, path)).lstrip("/")
+
+
 class HostedPaths:
     """Translates between both, in tool input and in what a tool says.
 
@@ -33,11 +38,18 @@ class HostedPaths:
 
     def real(self, path: str) -> str:
         """Where a hosted path is. A path that is none of ours stays one, for the tool to refuse."""
-        normal = "/" + posixpath.normpath(posixpath.join(WORKDIR, path)).lstrip("/")
+        normal = hosted_path(path)
         for hosted, real in self._to_real:
             if normal == hosted or normal.startswith(hosted + "/"):
                 return real + normal[len(hosted) :]
         return normal
+
+    def hosted(self, real: str) -> str:
+        """The hosted path of a real one."""
+        for folder, hosted in self._to_hosted.items():
+            if real == folder or real.startswith(folder + "/"):
+                return hosted + real[len(folder) :]
+        return real
 
     def real_input(self, tool_input: Mapping[str, object]) -> dict[str, object]:
         translated = dict(tool_input)

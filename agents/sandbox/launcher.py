@@ -260,6 +260,7 @@ def _settings_inside(limits: Limits, listener: int) -> ExecutorSettings:
         ],
         spill_folder="/tmp/tool-outputs",  # noqa: S108
         shown_spill_folder="/tmp/tool-outputs",  # noqa: S108
+        shared_folders={path: path for path in (WORKDIR, "/mnt/session/outputs")},
     )
 
 
@@ -285,6 +286,7 @@ def _settings_files_only(spec: SandboxSpec, limits: Limits, listener: int) -> Ex
         disk_folders=[path for path in real.values() if path not in read_only],
         spill_folder=f"{real['/tmp']}/tool-outputs",  # noqa: S108
         shown_spill_folder="/tmp/tool-outputs",  # noqa: S108
+        shared_folders={},  # no command runs here
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.sandbox.file_report import FileReport
+
 BUBBLEWRAP = "bubblewrap"
 FILES_ONLY = "files_only"
 
@@ -60,8 +62,12 @@ class SandboxSpec:
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What a call came to, in wire blocks (`text`, `image`, `document`). JSON-serialisable through `asdict`."""
+    """What a call came to, in wire blocks (`text`, `image`, `document`). JSON-serialisable through `asdict`.
+
+    `files` is for the worker alone: what the call has seen and changed.
+    """
 
     content: list[dict[str, Any]]
     is_error: bool
     duration_ms: float
+    files: FileReport | None = None

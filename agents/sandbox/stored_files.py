@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from agents.sandbox.file_states import Look, look_at
+from agents.sandbox.hosted_paths import FOLDERS
+
 OUTPUTS = "outputs"
 _DEEPEST = 64
+_MOST_LINKS = 40  # as the kernel has it
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -38,7 +42,7 @@ def list_files(root: Path, *, folder: str = OUTPUTS, most: int = 10_000) -> list
         parts = pending.pop()
         with (
             contextlib.suppress(OSError),
-            _opened_folder(root / folder, parts) as opened,
+            opened_folder(root / folder, parts) as opened,
             os.scandir(opened) as listing,
         ):
             for entry in listing:
@@ -59,7 +63,7 @@ def open_file(root: Path, path: str, *, folder: str = OUTPUTS) -> BinaryIO:
     if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\0" in path:
         raise FileNotFoundError(path)
     try:
-        with _opened_folder(root / folder, parts[:-1]) as opened:
+        with opened_folder(root / folder, parts[:-1]) as opened:
             file = os.open(parts[-1], _FILE_FLAGS, dir_fd=opened)
     except OSError as error:
         raise FileNotFoundError(path) from error
@@ -69,8 +73,52 @@ def open_file(root: Path, path: str, *, folder: str = OUTPUTS) -> BinaryIO:
     return os.fdopen(file, "rb")
 
 
+def resolve(root: Path, path: str) -> str:
+    """Where a path leads, as the sandbox names both: the names in links are followed, and nothing is opened by them.
+
+    Args:
+        path: absolute, without `.` and `..`.
+    """
+    pending, done, links = path.split("/")[::-1], "", 0
+    while pending:
+        part = pending.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = done.rpartition("/")[0]
+        elif (target := _link_target(root, f"{done}/{part}")) is None:
+            done += f"/{part}"
+        elif (links := links + 1) > _MOST_LINKS:
+            return path
+        else:
+            done = "" if target.startswith("/") else done
+            pending += target.split("/")[::-1]
+    return done or "/"
+
+
+def look_in(root: Path, path: str) -> Look:
+    """Look at a file of a session, as the sandbox names it. No link is followed, at any level."""
+    for shown, folder in FOLDERS.items():
+        if path.startswith(f"{shown}/"):
+            *above, name = path.removeprefix(f"{shown}/").split("/")
+            with contextlib.suppress(OSError, ValueError), opened_folder(root / folder, tuple(above)) as opened:
+                return look_at(name, folder=opened)
+    return Look(None)
+
+
+def _link_target(root: Path, path: str) -> str | None:
+    """What a link in one of the session's folders says; None for everything that is no link."""
+    for shown, folder in FOLDERS.items():
+        if path.startswith(f"{shown}/"):
+            *above, name = path.removeprefix(f"{shown}/").split("/")
+            with contextlib.suppress(OSError, ValueError), opened_folder(root / folder, tuple(above)) as opened:
+                return os.readlink(name, dir_fd=opened)
+    return None
+
+
 @contextlib.contextmanager
-def _opened_folder(top: Path, parts: tuple[str, ...]) -> Iterator[int]:
+def opened_folder(top: Path | str, parts: tuple[str, ...]) -> Iterator[int]:
+    """A descriptor of the folder that lies `parts` below `top`. Raises OSError when a link is on the way."""
     opened = os.open(top, _FOLDER_FLAGS)
     try:
         for part in parts:

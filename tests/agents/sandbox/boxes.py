@@ -32,6 +32,7 @@ class Box:
         thread: str = "sthr_1",
         exec_id: str | None = None,
         cancellation: Cancellation | None = None,
+        base: client.FileBase | None = None,
         **tool_input: Any,
     ) -> client.ToolOutcome:
         self._count += 1
@@ -43,6 +44,7 @@ class Box:
             tool=tool,
             input=tool_input,
             cancellation=cancellation or Cancellation(),
+            base=base,
         )
 
     def bash(self, command: str, **options: Any) -> str:
