@@ -1,9 +1,10 @@
 """The simulated provider: answers `simulated/<scenario>` offline, from the scenario's policy.
 
 An answer depends on the model, the system prompt, the messages, the tools and the seed without its last part, and on
-nothing else: no clock, no chance, no state. The seed is "<session>/<thread>/<step>/<attempt>"; the attempt, counted
-from 1, only decides whether a fault is still on. Time passes only for show: waits are scaled by
-DAYBREAK_SIMULATED_LATENCY (1 is 200 to 1,500 ms per answer, 0 is at once) and end when the request is cancelled.
+nothing else: no clock, no chance, no state. One id of a thread or an event counts as any other. The seed is
+"<session>/<thread>/<step>/<attempt>"; the attempt, counted from 1, only decides whether a fault is still on. Time
+passes only for show: waits are scaled by DAYBREAK_SIMULATED_LATENCY (1 is 200 to 1,500 ms per answer, 0 is at once) and
+end when the request is cancelled.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +45,7 @@ PIECE_CHARS = 24
 MAX_PIECES = 200
 SLOW_PIECES_PER_S = 10
 CUT_AFTER_PIECES = 2
+ID = re.compile(r"\b(sthr|sevt|sesn|file)_[0-9A-Za-z]{16,}")
 MIN_CACHED_TOKENS = 1_024  # vendors do not cache shorter prefixes either
 
 
@@ -182,14 +185,16 @@ def _stop_reason(reply: Reply) -> str:
         return "refusal"
     if reply.cut_at_max_tokens:
         return "max_tokens"
-    return "tool_use" if reply.calls else "end_turn"
+    if reply.calls:
+        return "tool_use"
+    return "pause_turn" if reply.goes_on else "end_turn"
 
 
 def _digest(request: ModelRequest) -> str:
-    """A name for everything the answer depends on."""
+    """A name for everything the answer depends on, the same for the same run whatever the ids in it are."""
     base, _, _ = request.seed.rpartition("/")
     parts = [request.model, request.system, request.messages, request.tools, base]
-    text = json.dumps(parts, ensure_ascii=False, default=str)
+    text = ID.sub(r"\1", json.dumps(parts, ensure_ascii=False, default=str))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

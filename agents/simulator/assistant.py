@@ -2,6 +2,8 @@
 
 With a tool to list and one to write, the work is: a plan in /workspace/plan.md, a list of the uploaded files, the first
 lines of each, and /mnt/session/outputs/report.md with what was really read. Errors of tools are named in the report.
+Working for a lead it makes no plan, and writes the part that its task names; with none named, its last message is the
+report. What it does as a lead is in drafting.py.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 from agents.simulator.conversation import Conversation, Reply, ToolCall
 from agents.simulator.steps import Call
+from agents.simulator.team import first_line, quoted
 
 UPLOADS = "/mnt/session/uploads"
 PLAN_PATH = "/workspace/plan.md"
@@ -18,6 +21,7 @@ REPORT_PATH = "/mnt/session/outputs/report.md"
 MAX_FILES = 8
 FILES_PER_ANSWER = 4
 MAX_LINES = 200
+PART = re.compile(r"/workspace/parts/[\w.-]+\.md\b")  # how a lead names the file that it wants
 
 WORK = re.compile(
     r"\b(analy[sz]e|build|check|compare|create|document|draft|find|fix|investigate|list|look|make|plan|prepare|"
@@ -28,21 +32,24 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+|;\s+")
 
 
 def assist(conversation: Conversation) -> Reply:
-    if not _is_work(conversation):
+    if not is_work(conversation):
         return _chat(conversation)
-    work = _Work(conversation)
-    if work.plan is None:
+    work = Work(conversation)
+    if work.plan is None and not conversation.is_child:
         return work.write_plan()
     if work.listing is None:
         return work.list_files()
     if unread := work.unread():
         return work.read(unread)
+    if work.report_path is None:
+        return Reply(text=work.report_text())
     if work.report is None:
         return work.write_report()
     return work.finish()
 
 
-def _is_work(conversation: Conversation) -> bool:
+def is_work(conversation: Conversation) -> bool:
+    """Whether something is to be done, with tools that can do it."""
     if conversation.steps:
         return True  # begun already
     return (
@@ -70,7 +77,7 @@ def _chat(conversation: Conversation) -> Reply:
 
 
 @dataclass
-class _Work:
+class Work:
     """Where the work stands, read from the calls of this turn."""
 
     conversation: Conversation
@@ -78,7 +85,11 @@ class _Work:
     def __post_init__(self) -> None:
         calls = self.conversation.calls
         self.plan = _find(calls, "write", "file_path", PLAN_PATH)
-        self.report = _find(calls, "write", "file_path", REPORT_PATH)
+        self.report_path: str | None = REPORT_PATH
+        if self.conversation.is_child:
+            part = PART.search(self.conversation.request)
+            self.report_path = part[0] if part else None
+        self.report = _find(calls, "write", "file_path", self.report_path or "")
         self.listing = next((call for call in calls if _is_listing(call)), None)
         self.reads = [call for call in calls if call.name in ("read", "bash") and call is not self.listing]
 
@@ -109,6 +120,10 @@ class _Work:
         folders = {path.rpartition("/")[0] for path in paths}
         return [path for path in paths if path not in folders][:MAX_FILES]
 
+    def read_of(self, path: str) -> Call | None:
+        """The call that read a file."""
+        return next((call for call in self.reads if _path_of(call) == path), None)
+
     def unread(self) -> list[str]:
         if not self.conversation.has("read") and not self.conversation.has("bash"):
             return []
@@ -119,13 +134,13 @@ class _Work:
         if self.conversation.has("read"):
             calls = [ToolCall("read", {"file_path": path, "view_range": [1, MAX_LINES]}) for path in paths]
         else:
-            calls = [ToolCall("bash", {"command": f"head -n {MAX_LINES} -- {_quoted(path)}"}) for path in paths]
+            calls = [ToolCall("bash", {"command": f"head -n {MAX_LINES} -- {quoted(path)}"}) for path in paths]
         return Reply(text=f"I read {len(paths)} of the uploaded files.", calls=tuple(calls))
 
     def write_report(self) -> Reply:
         return Reply(
             thinking="Everything is read. I write down what I saw, nothing else.",
-            calls=(ToolCall("write", {"file_path": REPORT_PATH, "content": self.report_text()}),),
+            calls=(ToolCall("write", {"file_path": self.report_path, "content": self.report_text()}),),
         )
 
     def report_text(self) -> str:
@@ -134,20 +149,21 @@ class _Work:
         lines += [f"Task: {task}", "", "## Files read", ""]
         listing = self.listing
         if listing is not None and listing.is_error:
-            lines.append(f"The files could not be listed: {_first_line(listing.result)}")
+            lines.append(f"The files could not be listed: {first_line(listing.result)}")
         elif not self.files():
             lines.append("No files were uploaded.")
         for path in self.files():
-            call = next((call for call in self.reads if _path_of(call) == path), None)
+            call = self.read_of(path)
             lines.append(f"- `{path}`: {_about(call)}")
         return "\n".join([*lines, ""])
 
     def finish(self) -> Reply:
         read = sum(not call.is_error for call in self.reads)
         parts = [f"I am a simulated model. I read {read} of {len(self.files())} uploaded files."]
-        for path, call in ((PLAN_PATH, self.plan), (REPORT_PATH, self.report)):
+        written = [] if self.conversation.is_child else [(PLAN_PATH, self.plan)]
+        for path, call in (*written, (self.report_path, self.report)):
             if call is None or call.result is None or call.is_error:
-                reason = _first_line(call.result if call else None)
+                reason = first_line(call.result if call else None)
                 parts.append(f"{path} could not be written: {reason}")
             else:
                 parts.append(f"{path} is written.")
@@ -175,7 +191,7 @@ def _about(call: Call | None) -> str:
     if call is None or call.result is None:
         return "not read"
     if call.is_error:
-        return f"could not be read: {_first_line(call.result)}"
+        return f"could not be read: {first_line(call.result)}"
     lines = call.result.splitlines()
     if not lines:
         return "empty"
@@ -183,12 +199,3 @@ def _about(call: Call | None) -> str:
     words = sum(len(line.split()) for line in lines)
     first = next((line.strip() for line in lines if line.strip()), "")
     return f'{len(lines)}{more} lines, {words} words, begins with "{first[:120]}"'
-
-
-def _first_line(text: str | None) -> str:
-    lines = (text or "").strip().splitlines()
-    return lines[0][:200] if lines else "no result came back"
-
-
-def _quoted(path: str) -> str:
-    return "'" + path.replace("'", "'\\''") + "'"

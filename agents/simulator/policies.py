@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from agents.simulator import assistant, script, triage
+from agents.simulator import crash, drafting, drafting_writer, runaway, script, triage, triage_team
 from agents.simulator.conversation import Conversation, Policy, Reply
 from agents.simulator.faults import MAX_SLOW_S, SLOW_S
 
@@ -33,9 +33,15 @@ def slow(conversation: Conversation) -> Reply:
 
 
 POLICIES: dict[str, Policy] = {
-    "assistant": assistant.assist,
+    "assistant": drafting.assist,
     "build-log-triage": triage.triage,
+    "crash-in-the-middle": crash.crash_in_the_middle,
+    "drafting-lead": drafting.draft,
+    "drafting-writer": drafting_writer.write_section,
     "echo": echo,
+    "rounds": script.run_rounds,
+    "runaway": runaway.run_away,
     "slow": slow,
     "tools": script.run_script,
+    "triage-lead": triage_team.lead,
 }

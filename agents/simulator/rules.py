@@ -8,7 +8,8 @@
           system: REGEX
           tools: [bash, read]           # all are offered
           step: 1                       # number of the answer in the turn, or {min: 2, max: 5}
-          turn: 1                       # number of the message from a person, or a range
+          turn: 1                       # number of the message that asks for something, or a range
+          mail: REGEX                   # all messages that other agents have sent since the request
           result: {tool: grep, matches: REGEX, error: false}   # a result of the answer just before
           seen: {...}                   # a result anywhere in the turn
           not_seen: {...}
@@ -20,9 +21,9 @@
           - write: {path: PATH, content: TEXT}
           - refuse: TEXT
 
-Named groups of the regexes are variables: `{{name}}` in any text of `do`, beside {{request}}, {{task}}, {{step}} and
-{{result}} (the results of the answer just before). `each` makes one call for every match in {{result}}, its groups
-being variables of that call. An answer without a call ends the turn. When no rule holds, the turn ends.
+Named groups of the regexes are variables: `{{name}}` in any text of `do`, beside {{request}}, {{task}}, {{step}},
+{{mail}} and {{result}} (the results of the answer just before). `each` makes one call for every match in {{result}},
+its groups being variables of that call. An answer without a call ends the turn. When no rule holds, the turn ends.
 
 Which rules fired before is worked out again from the conversation, so a rule set has no state.
 """
@@ -31,7 +32,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents.simulator.conversation import Conversation, Reply, ToolCall
@@ -98,7 +99,7 @@ class Rule:
             return None
         captured: dict[str, str] = {}
         for source, pattern in self.patterns.items():
-            match = pattern.search(getattr(conversation, source))
+            match = pattern.search(_source(conversation, source))
             if match is None:
                 return None
             captured |= _groups(match)
@@ -117,8 +118,7 @@ class Rule:
 def follow_rules(rules: tuple[Rule, ...], conversation: Conversation) -> Reply:
     fired: list[str] = []
     for done in range(len(conversation.steps)):
-        before = replace(conversation, steps=conversation.steps[:done])
-        if (choice := _choose(rules, before, fired)) is not None:
+        if (choice := _choose(rules, conversation.until(done), fired)) is not None:
             fired.append(choice[0].name)
     choice = _choose(rules, conversation, fired)
     if choice is None:
@@ -143,8 +143,17 @@ def _known(conversation: Conversation) -> dict[str, str]:
         "request": conversation.request,
         "task": conversation.task,
         "step": str(len(conversation.steps) + 1),
+        "mail": _source(conversation, "mail"),
         "result": _results(conversation),
     }
+
+
+def _source(conversation: Conversation, name: str) -> str:
+    """The text that a trigger's pattern is looked for in."""
+    if name == "mail":
+        return "\n".join(f"{mail.sender}: {mail.text}" for mail in conversation.mail)
+    text: str = getattr(conversation, name)
+    return text
 
 
 def _results(conversation: Conversation) -> str:

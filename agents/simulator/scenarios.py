@@ -102,7 +102,7 @@ def _rule(raw: Any, where: str) -> Rule:
     fields = _mapping(raw, where)
     _only(fields, {"name", "when", "times", "do"}, where)
     when = _mapping(fields.get("when") or {}, f"{where}.when")
-    texts = ("request", "task", "system")
+    texts = ("request", "task", "system", "mail")
     results = ("result", "seen", "not_seen")
     _only(when, {*texts, *results, "tools", "step", "turn"}, f"{where}.when")
     actions = fields.get("do")

@@ -6,10 +6,12 @@
     parallel:                     (the indented instructions below it go into one answer)
     say: TEXT                     (said together with the next call, or at the end)
     think: TEXT                   (thought before the next call, or at the end)
+    spawn: wait: send: stop: list: parent:   (work with other agents, see script_team.py)
+    rounds: N                     (the whole message: N answers without tools)
 
 In TEXT, OLD and NEW `\\n`, `\\t` and `\\\\` are a line end, a tab and a backslash. Other lines are ignored; `fault:`
-lines belong to faults.py. The last answer lists every call with its error flag and the text of its result; a script
-that only says something is answered with just that.
+lines belong to faults.py. The last answer lists every call with its error flag and the text of its result, and what
+other agents have sent; a script that only says something is answered with just that.
 """
 
 from __future__ import annotations
@@ -21,16 +23,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.simulator.conversation import Conversation, Reply, ToolCall
+from agents.simulator.script_team import VERBS, BadInstruction, parts_of, resolved, team_call
 from agents.simulator.steps import Call
 
 LINE = re.compile(
     r"(?P<nested>\s*-\s+|\s*)"
-    r"(?P<verb>bash|write|read|edit|glob|grep|custom|say|think|parallel):[ ]?(?P<rest>.*)",
+    rf"(?P<verb>bash|write|read|edit|glob|grep|custom|say|think|parallel|{'|'.join(VERBS)}):[ ]?(?P<rest>.*)",
     re.DOTALL,
 )
 SEPARATOR = re.compile(r" \| ?")
 ESCAPE = re.compile(r"\\([nt\\])")
 ESCAPED = {"n": "\n", "t": "\t", "\\": "\\"}
+ROUNDS = re.compile(r"^\s*rounds:\s*(\d{1,4})\s*$", re.MULTILINE)
+ROUND = re.compile(r"^Round (\d{1,4}) of \d{1,4}\.$", re.MULTILINE)
+DEFAULT_ROUNDS = 8
 RANGE = re.compile(r"(\d+)\s*-\s*(-?\d+)")
 MAX_RESULT_CHARS = 4_000  # of one result in the final report
 USAGE = (
@@ -59,10 +65,6 @@ class Script:
     def is_empty(self) -> bool:
         closing = self.closing
         return not (self.answers or self.problems or closing.say or closing.think)
-
-
-class BadInstruction(ValueError):
-    pass
 
 
 def parse_script(text: str) -> Script:
@@ -103,21 +105,32 @@ def run_script(conversation: Conversation) -> Reply:
     """The policy: step n of the turn is instruction n, the last step is the report."""
     script = parse_script(conversation.request)
     if script.is_empty:
-        return Reply(text=USAGE)
+        return run_rounds(conversation) if ROUNDS.search(conversation.request) else Reply(text=USAGE)
     done = len(conversation.steps)
     if done < len(script.answers):
         answer = script.answers[done]
         return Reply(
             text="\n".join(answer.say),
             thinking="\n".join(answer.think),
-            calls=tuple(answer.calls),
+            calls=tuple(resolved(call, conversation) for call in answer.calls),
         )
     said = "\n".join(script.closing.say)
-    report = _report(script, conversation) if script.answers or script.problems else ""
+    report = _report(script, conversation) if script.answers or script.problems or conversation.mail else ""
     return Reply(
         text="\n".join(part for part in (report, said) if part) or "(nothing to say)",
         thinking="\n".join(script.closing.think),
     )
+
+
+def run_rounds(conversation: Conversation) -> Reply:
+    """Answers as often as the message says, each time asking to be asked again; the last one ends the turn."""
+    found = ROUNDS.search(conversation.request)
+    wanted = max(1, int(found[1])) if found else DEFAULT_ROUNDS
+    number = len(ROUND.findall(conversation.said)) + 1  # answers in a row may come back as one
+    text = f"Round {number} of {wanted}."
+    if number < wanted:
+        return Reply(text=text, goes_on=True)
+    return Reply(text=f"{text}\nThis is a simulated model that answers in rounds.")
 
 
 def _report(script: Script, conversation: Conversation) -> str:
@@ -129,6 +142,9 @@ def _report(script: Script, conversation: Conversation) -> str:
         lines.append(f"{number}. {label} -> {_outcome(call)}")
         lines += [f"   {line}" for line in _shown(call.result or "").splitlines()]
     lines += [f"Not understood, {problem}" for problem in script.problems]
+    for mail in conversation.mail:
+        lines.append(f"Message from {mail.sender}:")
+        lines += [f"   {line}" for line in _shown(mail.text).splitlines()]
     return "\n".join(lines)
 
 
@@ -149,12 +165,14 @@ def _call(verb: str, rest: str) -> ToolCall:
         return ToolCall("bash", {"command": _required(rest, "bash: COMMAND")})
     if verb == "custom":
         return _custom(rest)
+    if verb in VERBS:
+        return team_call(verb, rest, unescape)
     parts = SEPARATOR.split(rest, maxsplit=1)
     if verb == "write":
-        path, text = _parts(rest, 2, "write: PATH | TEXT")
+        path, text = parts_of(rest, 2, "write: PATH | TEXT")
         return ToolCall("write", {"file_path": path, "content": unescape(text)})
     if verb == "edit":
-        path, old, new = _parts(rest, 3, "edit: PATH | OLD | NEW")
+        path, old, new = parts_of(rest, 3, "edit: PATH | OLD | NEW")
         return ToolCall("edit", {"file_path": path, "old_string": unescape(old), "new_string": unescape(new)})
     if verb == "read":
         return _read(parts)
@@ -184,14 +202,6 @@ def _custom(rest: str) -> ToolCall:
     if not isinstance(tool_input, dict):
         raise BadInstruction(f"the input of {name} must be a JSON object")
     return ToolCall(name, tool_input)
-
-
-def _parts(rest: str, count: int, form: str) -> list[str]:
-    """`PATH | A | B` cut into `count` pieces; only the path may not be empty."""
-    pieces = SEPARATOR.split(rest, maxsplit=count - 1)
-    if len(pieces) != count or not pieces[0].strip():
-        raise BadInstruction(f"write it as {form}")
-    return [pieces[0].strip(), *pieces[1:]]
 
 
 def _required(text: str, form: str) -> str:

@@ -1,4 +1,4 @@
-"""What a model did so far in a turn: answers, their tool calls, and what came back."""
+"""What a model did so far in a turn: answers, their tool calls, and what came back, from tools and from agents."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ class Step:
 
     text: str = ""
     calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A message that another agent sent to this one. `after` is how many answers of the turn were given before."""
+
+    sender: str
+    thread_id: str
+    text: str
+    after: int = 0

@@ -3,6 +3,8 @@
 Four logs at a time: one search per log, then the lines around the candidates (and whether a failing test also passed),
 then a conclusion that is said before the next four. What was said counts as known, so the work goes on after the
 conversation was compacted. Works with bash, or with glob, grep, read and write alone.
+
+Working for a lead it judges the logs that its task lists and says what it found; it writes no file.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from agents.simulator import triage_rules as rules
 from agents.simulator.conversation import Conversation, Reply, ToolCall
 from agents.simulator.memory import SHORTENED
 from agents.simulator.steps import Call
+from agents.simulator.team import files_in, first_line, quoted
 from agents.simulator.triage_report import LISTING, read_finding, report, say_finding, summary
 from agents.simulator.triage_rules import Finding, LogView
 
@@ -52,6 +55,8 @@ def triage(conversation: Conversation) -> Reply:
     rest = work.undone[len(batch) :][:LOGS_PER_ANSWER]
     if rest:
         return Reply(text=said, calls=tuple(work.search(path) for path in rest))
+    if conversation.is_child:
+        return Reply(text=work.report_to_lead(findings))
     if work.report_call is None:
         content = report(findings, work.folder, work.trouble())
         call = ToolCall("write", {"file_path": REPORT_PATH, "content": content})
@@ -76,7 +81,10 @@ class _Triage:
     report_call: Call | None = None
 
     def __post_init__(self) -> None:
-        self.folder = _folder_in(self.conversation.request)
+        self.folder = folder_in(self.conversation.request)
+        if self.conversation.is_child:
+            self.logs = logs_in("\n".join(files_in(self.conversation.request)))
+        self.given = bool(self.logs)
         for call in self.conversation.calls:
             self._take(call)
         for line in self.conversation.said.splitlines():
@@ -85,13 +93,12 @@ class _Triage:
         self.undone = [path for path in self.logs if self.short(path) not in self.findings]
 
     def _take(self, call: Call) -> None:
-        command = str(call.input.get("command", ""))
         if call.name == "write" and call.input.get("file_path") == REPORT_PATH:
             self.report_call = call
-        elif call.name == "glob" or command.startswith(LISTING):
+        elif is_listing(call):
             self.listings.append(call)
-            if not call.is_error and _is_whole(call):
-                self.logs = self._logs_in(call.result or "")
+            if not call.is_error and _is_whole(call) and not self.given:
+                self.logs = logs_in(call.result or "")
         elif (path := _path_of(call)) is not None:
             self._take_lines(path, call)
 
@@ -114,34 +121,22 @@ class _Triage:
                 self.cut.add(path)
             view.lines.update(_lines_of(call))
 
-    def _logs_in(self, listing: str) -> list[str]:
-        paths = {line.strip() for line in listing.splitlines() if line.strip().startswith("/")}
-        folders = {path.rpartition("/")[0] for path in paths}
-        return sorted(p for p in paths - folders if not p.lower().endswith(NOT_A_LOG))
-
     def missing_tools(self) -> str | None:
         has = self.conversation.has
-        if has("bash") and has("write"):
+        writing = () if self.conversation.is_child else ("write",)
+        if has("bash", *writing):
             return None
-        lacking = [name for name in ("glob", "grep", "read", "write") if not has(name)]
+        lacking = [name for name in ("glob", "grep", "read", *writing) if not has(name)]
         return f"bash or these tools: {', '.join(lacking)}" if lacking else None
 
     def next_listing(self) -> ToolCall | None:
-        """The shell first, then glob when the shell is not there or refused; again when a summary cut the list."""
-        if len(self.listings) >= MAX_LISTINGS or any(not call.is_error and _is_whole(call) for call in self.listings):
-            return None
-        refused = {call.name for call in self.listings if call.is_error}
-        if self.conversation.has("bash") and "bash" not in refused:
-            return ToolCall("bash", {"command": f"{LISTING}{_quoted(self.folder)} -type f"})
-        if self.conversation.has("glob") and "glob" not in refused:
-            return ToolCall("glob", {"pattern": "**/*", "path": self.folder})
-        return None
+        return None if self.given else next_listing(self.conversation, self.folder, self.listings)
 
     def batch(self) -> list[str]:
         return self.undone[:LOGS_PER_ANSWER]
 
     def short(self, path: str) -> str:
-        return path.removeprefix(self.folder).lstrip("/").replace("`", "'")
+        return short_name(path, self.folder)
 
     def look_ups(self, batch: list[str]) -> list[ToolCall]:
         """Searches that are missing, else what to read; nothing when all of the batch can be judged."""
@@ -153,7 +148,7 @@ class _Triage:
     def search(self, path: str, pattern: str = rules.SEARCH) -> ToolCall:
         if self.conversation.has("grep"):
             return ToolCall("grep", {"pattern": pattern, "path": path})
-        command = f"grep -nE -e {_quoted(pattern)} -- {_quoted(path)} | head -n {MAX_HITS_FROM_SHELL}"
+        command = f"grep -nE -e {quoted(pattern)} -- {quoted(path)} | head -n {MAX_HITS_FROM_SHELL}"
         return ToolCall("bash", {"command": command})
 
     def closer_looks(self, path: str) -> list[ToolCall]:
@@ -172,7 +167,7 @@ class _Triage:
     def read(self, path: str, first: int, last: int) -> ToolCall:
         if self.conversation.has("read"):
             return ToolCall("read", {"file_path": path, "view_range": [first, last]})
-        return ToolCall("bash", {"command": f"sed -n {first},{last}p -- {_quoted(path)}"})
+        return ToolCall("bash", {"command": f"sed -n {first},{last}p -- {quoted(path)}"})
 
     def thought(self, batch: list[str]) -> str:
         names = ", ".join(self.short(path) for path in batch)
@@ -183,15 +178,21 @@ class _Triage:
         lines = []
         if not self.logs:
             last = self.listings[-1] if self.listings else None
-            reason = _first_line(last.result) if last and last.is_error else "the folder has no logs"
+            reason = first_line(last.result) if last and last.is_error else "the folder has no logs"
             lines.append(f"No log was found in {self.folder}: {reason}.")
         for call in self.conversation.calls:
             path = _path_of(call)
             if path is not None and call.is_error:
-                reason = _first_line(call.result)
+                reason = first_line(call.result)
                 lines.append(f"{call.name} failed on {self.short(path)}: {reason}.")
         lines += [f"The search in {self.short(path)} was cut: it had too many hits." for path in sorted(self.cut)]
         return lines[:20]
+
+    def report_to_lead(self, findings: list[Finding]) -> str:
+        """The last message of a specialist: a line per log, in a form that `read_finding` reads back."""
+        lines = [f"I am a simulated model. {summary(findings)}"]
+        lines += [say_finding(finding) for finding in sorted(findings, key=lambda finding: finding.log)]
+        return "\n".join([*lines, *self.trouble()])
 
     def closing_words(self, findings: list[Finding]) -> str:
         call = self.report_call
@@ -199,12 +200,12 @@ class _Triage:
         words = f"I am a simulated model. {summary(findings)}"
         if written:
             return f"{words} The report is in {REPORT_PATH}."
-        reason = _first_line(call.result if call else None)
+        reason = first_line(call.result if call else None)
         full = report(findings, self.folder, self.trouble())
         return f"{words} The report could not be written ({reason}), so here it is:\n\n{full}"
 
 
-def _folder_in(request: str) -> str:
+def folder_in(request: str) -> str:
     """The folder that a request names, or the folder of the file that it names; else the uploads."""
     found = FOLDER.search(request)
     if found is None:
@@ -212,6 +213,34 @@ def _folder_in(request: str) -> str:
     path = found[0].rstrip(".")
     parent, _, name = path.rpartition("/")
     return parent if "." in name else path
+
+
+def short_name(path: str, folder: str) -> str:
+    """What a log is called in findings and reports."""
+    return path.removeprefix(folder).lstrip("/").replace("`", "'")
+
+
+def logs_in(listing: str) -> list[str]:
+    """The paths of a listing that are logs, in order."""
+    paths = {line.strip() for line in listing.splitlines() if line.strip().startswith("/")}
+    folders = {path.rpartition("/")[0] for path in paths}
+    return sorted(p for p in paths - folders if not p.lower().endswith(NOT_A_LOG))
+
+
+def next_listing(conversation: Conversation, folder: str, listings: list[Call]) -> ToolCall | None:
+    """The shell first, then glob when the shell is not there or refused; again when a summary cut the list."""
+    if len(listings) >= MAX_LISTINGS or any(not call.is_error and _is_whole(call) for call in listings):
+        return None
+    refused = {call.name for call in listings if call.is_error}
+    if conversation.has("bash") and "bash" not in refused:
+        return ToolCall("bash", {"command": f"{LISTING}{quoted(folder)} -type f"})
+    if conversation.has("glob") and "glob" not in refused:
+        return ToolCall("glob", {"pattern": "**/*", "path": folder})
+    return None
+
+
+def is_listing(call: Call) -> bool:
+    return call.name == "glob" or str(call.input.get("command", "")).startswith(LISTING)
 
 
 def _is_main_search(call: Call) -> bool:
@@ -269,12 +298,3 @@ def _path_of(call: Call) -> str | None:
     else:
         return None
     return path if isinstance(path, str) else None
-
-
-def _first_line(text: str | None) -> str:
-    lines = (text or "").strip().splitlines()
-    return lines[0][:200].rstrip(".") if lines else "no result came back"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"

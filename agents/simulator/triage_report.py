@@ -11,7 +11,7 @@ QUOTE, SINGLE = '"', "'"
 LISTING = "find "  # how the listing command of the shell begins
 FINDING = re.compile(
     r"- `(?P<log>[^`]+)`: (?P<result>passed|failed|undetermined)"
-    r'(?:, (?P<cause>[a-z_]+) at line (?P<line>\d+) in step "(?P<step>[^"]*)", (?P<aside>\d+) set aside: '
+    r'(?:, (?P<cause>[a-z_]+) at line (?P<line>\d{1,9}) in step "(?P<step>[^"]*)", (?P<aside>\d{1,9}) set aside: '
     r"(?P<evidence>.*))?"
 )
 
@@ -52,7 +52,8 @@ def summary(findings: list[Finding]) -> str:
     )
 
 
-def report(findings: list[Finding], folder: str, trouble: list[str]) -> str:
+def report(findings: list[Finding], folder: str, trouble: list[str], readers: list[str] | None = None) -> str:
+    """The whole report. `readers` says who read what, when more than one did."""
     lines = [
         "# Build-log triage",
         "",
@@ -70,6 +71,8 @@ def report(findings: list[Finding], folder: str, trouble: list[str]) -> str:
         lines += ["## Overview", "", "| Log | Result | Cause |", "| --- | --- | --- |"]
         lines += [f"| {f.log} | {f.result} | {f.cause or '-'} |" for f in ordered]
         lines.append("")
+    if readers:
+        lines += ["## Who read what", "", *[f"- {reader}" for reader in readers], ""]
     for finding in ordered:
         if finding.result != PASSED:
             lines += _section(finding)

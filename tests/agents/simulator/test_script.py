@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from agents.simulator.conversation import Conversation, ToolCall
 from agents.simulator.script import parse_script, run_script
 from agents.simulator.steps import Call, Step
-from tests.agents.simulator.driver import Sandbox, drive
+from tests.agents.simulator.driver import Sandbox, ask, drive, say
+from tests.agents.simulator.team_driver import Team
 
 MODEL = "simulated/tools"
+SPAWN = "spawn_agent"
 
 
 def calls(line):
@@ -36,6 +38,18 @@ def calls(line):
         ("grep: err(or)? | /mnt", ToolCall("grep", {"pattern": "err(or)?", "path": "/mnt"})),
         ('custom: get_weather {"city": "Oslo"}', ToolCall("get_weather", {"city": "Oslo"})),
         ("custom: ping", ToolCall("ping", {})),
+        (
+            "spawn: Ann | bash: echo hi\\nsay: a | b",
+            ToolCall(SPAWN, {"agent": "Ann", "task": "bash: echo hi\nsay: a | b"}),
+        ),
+        ("wait:", ToolCall("wait_for_agents", {})),
+        ("wait: any", ToolCall("wait_for_agents", {"mode": "any"})),
+        ("wait: all 5s", ToolCall("wait_for_agents", {"mode": "all", "timeout_s": 5.0})),
+        ("wait: 1, 2", ToolCall("wait_for_agents", {"thread_ids": ["1", "2"]})),
+        ("send: 2 | more\\nwork", ToolCall("send_to_agent", {"thread_id": "2", "message": "more\nwork"})),
+        ("stop: sthr_1", ToolCall("stop_agent", {"thread_id": "sthr_1"})),
+        ("list:", ToolCall("list_agents", {})),
+        ("parent: how far?", ToolCall("send_to_parent", {"message": "how far?"})),
     ],
 )
 def test_every_instruction_becomes_the_call_it_names(line, expected):
@@ -44,7 +58,10 @@ def test_every_instruction_becomes_the_call_it_names(line, expected):
 
 @pytest.mark.parametrize(
     "line",
-    ["bash:", "write: a.txt", "edit: a | b", "read:", "read: a | x", "custom:", "custom: t {", "custom: t []"],
+    [
+        *("bash:", "write: a.txt", "edit: a | b", "read:", "read: a | x", "custom:", "custom: t {", "custom: t []"),
+        *("spawn: Ann", "spawn: | x", "wait: some", "send: 1", "stop:"),
+    ],
 )
 def test_a_bad_instruction_is_named_in_the_report_and_not_run(tmp_path, line):
     run = drive(MODEL, f"bash: echo one\n{line}", Sandbox(tmp_path))
@@ -114,14 +131,61 @@ def test_a_long_script_goes_on_after_its_conversation_was_compacted(tmp_path):
     assert "12 calls, 0 with an error" in run.text
 
 
-words = st.sampled_from(["bash", "write", "read", "edit", "glob", "grep", "custom", "say", "think", "parallel"])
+# Working with other agents.
+
+
+def test_a_script_of_a_lead_names_threads_by_number(tmp_path):
+    team = Team(Sandbox(tmp_path), MODEL, {"Ann": MODEL, "Bob": MODEL})
+    script = (
+        "parallel:\n  spawn: Ann | bash: echo from-ann\\nparent: half way\n  spawn: Bob | say: from bob\nwait:\n"
+        "send: 2 | say: bob again\nwait: 2\nstop: 1\nlist:\nsay: That was all."
+    )
+    words = team.say(script)
+    ann, bob = team.children
+    assert [name for name, _ in ann.calls] == ["bash", "send_to_parent"]
+    assert ("send_to_agent", {"thread_id": bob.thread_id, "message": "say: bob again"}) in team.lead.calls
+    assert ("wait_for_agents", {"thread_ids": [bob.thread_id]}) in team.lead.calls
+    assert (ann.status, bob.status) == ("terminated", "idle")
+    assert "7 calls, 0 with an error" in words
+    assert words.index("Message from Ann:\n   half way") < words.index("Message from Bob:\n   from bob")
+    assert "from-ann" in words
+    assert words.endswith("Message from Bob:\n   bob again\nThat was all.")
+
+
+def test_threads_of_earlier_messages_keep_their_numbers(tmp_path):
+    team = Team(Sandbox(tmp_path), MODEL, {"Ann": MODEL})
+    team.say("spawn: Ann | say: one\nwait:")
+    words = team.say("send: 1 | say: two\nwait:")
+    assert len(team.children) == 1
+    assert "2 calls, 0 with an error" in words
+    assert words.endswith("Message from Ann:\n   two")
+
+
+def test_a_report_after_the_turn_starts_the_lead_once_more(tmp_path):
+    team = Team(Sandbox(tmp_path), MODEL, {"Ann": MODEL})
+    words = team.say("spawn: Ann | say: late news\nsay: I do not wait.")
+    assert len(team.lead.answers) == 3
+    assert "Message from Ann:\n   late news" in words
+
+
+def test_a_thread_that_was_never_started_is_left_to_the_tool_to_refuse():
+    for line, field in (("send: 3 | x", "thread_id"), ("stop: 3", "thread_id")):
+        answer = ask(MODEL, [say(line)], ("send_to_agent", "stop_agent"))[-1]
+        assert answer.content[0]["input"][field] == "3"
+
+
+words = st.sampled_from(
+    ["bash", "write", "read", "edit", "glob", "grep", "custom", "say", "think", "parallel", "spawn", "wait", "send"]
+)
 lines = st.one_of(
     st.text(max_size=40),
     st.builds(
         lambda pad, word, rest: f"{pad}{word}:{rest}",
         st.sampled_from(["", "  ", "- "]),
         words,
-        st.one_of(st.text(max_size=30), st.sampled_from([" a | b", " a | b | c", ' t {"a": 1}', " a | 1-2"])),
+        st.one_of(
+            st.text(max_size=30), st.sampled_from([" a | b", " a | b | c", ' t {"a": 1}', " a | 1-2", " any 2s"])
+        ),
     ),
 )
 texts = st.lists(lines, max_size=12).map("\n".join)
