@@ -60,7 +60,7 @@ bench: $(DEV_STAMP)
 	$(BIN)/python -m bench $(ROW) $(ARGS)
 
 drills: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m drill $(ARGS)
+	$(BIN)/python -m pytest -m drill -n 2 --dist loadscope --durations=0 --durations-min=1 $(ARGS)
 
 quirks:
 	@echo "The quirks benchmark measures dreams. This version does not have them yet."; exit 1

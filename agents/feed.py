@@ -117,10 +117,11 @@ class Hub:
             for watcher in self._watchers.get(session_pk, ()):
                 watcher.wake.set()
             return
-        delta = json.loads(payload)
-        for watcher in self._watchers.get(delta["session"], ()):
+        told = json.loads(payload)
+        for watcher in self._watchers.get(told["session"], ()):
             if watcher.wants_deltas:
-                watcher.offer(delta)
+                for frame in told["frames"]:
+                    watcher.offer({"session": told["session"], "thread": told["thread"], "frame": frame})
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

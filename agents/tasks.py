@@ -32,9 +32,11 @@ def start_runtime(**kwargs: Any) -> None:
 @worker_shutting_down.connect
 def drain(**kwargs: Any) -> None:
     """Running steps are finished, with their leases renewed to the end; no further ones are begun."""
+    from django.conf import settings
+
     from agents.runtime import leases
 
-    leases.held_runs.draining = True
+    leases.held_runs.drain(settings.DAYBREAK_DRAIN_S)
 
 
 @worker_shutdown.connect

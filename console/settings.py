@@ -27,6 +27,7 @@ if DAYBREAK_SANDBOX_NETWORK not in {"off", "host"}:
     raise ImproperlyConfigured("DAYBREAK_SANDBOX_NETWORK must be off or host.")
 DAYBREAK_LEASE_TTL_S = env.float("DAYBREAK_LEASE_TTL_S", 15.0)
 DAYBREAK_SWEEP_INTERVAL_S = env.float("DAYBREAK_SWEEP_INTERVAL_S", 5.0)
+DAYBREAK_DRAIN_S = env.float("DAYBREAK_DRAIN_S", 30.0)
 DAYBREAK_HINTS = env.bool("DAYBREAK_HINTS", True)
 DAYBREAK_MODEL_ATTEMPTS = env.int("DAYBREAK_MODEL_ATTEMPTS", 5)
 DAYBREAK_RETRY_BASE_S = env.float("DAYBREAK_RETRY_BASE_S", 1.0)
@@ -65,7 +66,11 @@ def database_from(dsn: str) -> dict[str, object]:
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
             **options,
-            "pool": {"min_size": 1, "max_size": env.int("DAYBREAK_DB_POOL", 12), "timeout": 20},
+            "pool": {
+                "min_size": 1,
+                "max_size": env.int("DAYBREAK_DB_POOL", 12),
+                "timeout": env.float("DAYBREAK_DB_WAIT_S", 20.0),
+            },
         },
     }
 

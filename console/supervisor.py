@@ -203,6 +203,7 @@ class Supervisor:
         environment["DAYBREAK_DATA_DIR"] = str(self.folder)
         environment["DAYBREAK_BASE_URL"] = self.url
         environment["PYTHONUNBUFFERED"] = "1"
+        environment.setdefault("DAYBREAK_DRAIN_S", f"{STOP_GRACE - 3:g}")  # so that leases are given back before
         if not environment.get("ALLOWED_HOSTS"):
             names = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}  # noqa: S104
             own = names.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)

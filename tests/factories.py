@@ -124,7 +124,10 @@ def turn(
 def stop(session: Session, reason: str = "end_turn", **more: Any) -> Session:
     """The session goes idle."""
     with open_log(session.pk) as log:
-        status.set_idle(log, log.session.primary_thread, {"type": reason, **more})
+        thread = log.primary()
+        thread.phase, thread.runnable_at = Thread.Phase.IDLE, None
+        log.touch(thread, "phase", "runnable_at")
+        status.set_idle(log, thread, {"type": reason, **more})
     session.refresh_from_db()
     return session
 

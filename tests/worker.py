@@ -35,7 +35,7 @@ class LocalWorker:
         from agents.runtime.worker import WorkerRuntime
         from agents.services import hints as hint_service
 
-        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="engine")
+        self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="engine")
         self._runtime = WorkerRuntime(hint=self.hint)
         self._hints = hint_service
         self._closed = False
@@ -63,6 +63,12 @@ class LocalWorker:
         except BaseException:
             self.errors.append(traceback.format_exc())
             raise
+
+    def finish(self) -> None:
+        """End as a drained worker does: what is under way is finished, with its leases renewed to the end."""
+        self._closed = True
+        self._pool.shutdown(wait=True)
+        self._runtime.stop()
 
     def stop(self) -> None:
         from agents.runtime import leases

@@ -28,27 +28,27 @@ FAMILIES = (
     "beta.webhooks",
 )
 REMARKS = {
-    "beta.agents.create": "`skills` and `multiagent` answer 501, the policy `auto` 400.",
+    "beta.agents.create": (
+        "`skills` and the advisor of `multiagent` answer 501, its `workflows` enabled and the policy `auto` 400. "
+        "Left out, `workflows` is disabled."
+    ),
     "beta.agents.update": "As for create.",
     "beta.environments.create": "`self_hosted`, `packages` and `allowed_hosts` answer 501.",
     "beta.environments.update": "As for create.",
-    "beta.sessions.create": (
-        "`vault_ids`, `budget`, `user.define_outcome`, and resources other than files answer 501."
-    ),
+    "beta.sessions.create": "`vault_ids`, `user.define_outcome`, and resources other than files answer 501.",
     "beta.sessions.list": "The filters `memory_store_id` and `deployment_id` answer 501.",
     "beta.sessions.events.send": "`user.define_outcome` answers 501.",
     "beta.sessions.resources.update": "Files have nothing to update; always 501.",
 }
 OPEN_STATEMENTS = {
     "8, 9": "The header rules hold; behind them memory stores and dreams answer 501.",
-    "28, 29": "Working with other agents is not built yet: `multiagent` answers 501.",
     "37, 49": "The halves about outcomes: `user.define_outcome` answers 501.",
     "44": "The filters `memory_store_id` and `deployment_id` answer 501.",
     "74": "Shown on a custom tool; built-in tools run in the server's own sandbox.",
     "75-86": "Outcomes are not built yet.",
-    "88-99": "Every session has one thread; child threads come with multi-agent work.",
     "100-122": "Memory stores and dreams are not built yet.",
-    "123-127": "Webhooks, deployments, vaults, budgets and the work queue are not built yet.",
+    "123-125": "Webhooks, deployments and vaults are not built yet.",
+    "127": "The work queue is not built yet.",
 }
 ROUTE = re.compile(
     r'self\._(get_api_list|get|post|delete|put|patch)\(\s*(?:path_template\(\s*)?"(/v1/[^"]*)"', re.DOTALL

@@ -12,10 +12,10 @@ from agents.api.http import ApiRequest, endpoint, read_json
 from agents.api.pages import BY_POSITION, created_within, paginate
 from agents.api.sessions import sender
 from agents.api.wire import event_fragment, thread_wire
-from agents.errors import Invalid, NotFound
+from agents.errors import NotFound
 from agents.models import Event, Session, Thread
 from agents.models.events import QUEUED_POSITION
-from agents.services import events, sessions
+from agents.services import events, sessions, threads
 
 
 def send_events(request: ApiRequest, session_id: str) -> dict[str, Any]:
@@ -77,11 +77,7 @@ def retrieve_thread(request: ApiRequest, session_id: str, thread_id: str) -> dic
 def archive_thread(request: ApiRequest, session_id: str, thread_id: str) -> dict[str, Any]:
     session = sessions.get_session(request.workspace, session_id)
     thread = get_thread(session, thread_id)
-    if thread.is_primary:
-        raise Invalid("The primary thread cannot be archived by itself. Archive the session instead.")
-    if thread.archived_at is None:
-        raise Invalid("This thread belongs to an imported session. It can be read, not archived.")
-    return _thread(session, thread)
+    return _thread(session, threads.archive_thread(session, thread))
 
 
 def _thread(session: Session, thread: Thread) -> dict[str, Any]:

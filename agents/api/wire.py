@@ -9,7 +9,7 @@ import orjson
 from django.utils import timezone
 
 from agents.models import Event, Session, SessionResource, Thread
-from agents.services.status import session_usage_wire, usage_wire
+from agents.services.status import budget_wire, session_usage_wire, usage_wire
 
 
 def moment(value: datetime | None) -> str | None:
@@ -46,7 +46,7 @@ def session_wire(session: Session) -> dict[str, Any]:
         "type": "session",
         "agent": session.agent_snapshot,
         "archived_at": moment(session.archived_at),
-        "budget": None,
+        "budget": budget_wire(session),
         "created_at": moment(session.created_at),
         "deployment_id": None,
         "environment_id": session.environment.public_id,
@@ -78,10 +78,11 @@ def resource_wire(resource: SessionResource) -> dict[str, Any]:
 
 def thread_wire(thread: Thread, session: Session, parent_id: str | None) -> dict[str, Any]:
     now = timezone.now()
-    started = thread.event_count > 0
+    is_over = thread.status == Thread.Status.TERMINATED
+    has_moved = thread.turn_no > 0 or is_over or (session.is_imported and thread.event_count > 0)
+    has_rested = thread.turn_no > 0 and (is_over or thread.status == Thread.Status.IDLE or thread.active_ms > 0)
     active = round(thread.active_seconds_at(now), 3)
-    over = thread.status == Thread.Status.TERMINATED or session.is_imported
-    end = (session.terminated_at or now) if over else now
+    end = session.terminated_at or now if session.is_imported else thread.updated_at if is_over else now
     agent = {key: value for key, value in thread.agent_snapshot.items() if key != "multiagent"}
     stats = {
         "active_seconds": active,
@@ -96,9 +97,9 @@ def thread_wire(thread: Thread, session: Session, parent_id: str | None) -> dict
         "created_at": moment(thread.created_at),
         "parent_thread_id": parent_id,
         "session_id": session.public_id,
-        "stats": stats if started else None,
+        "stats": stats if has_moved else None,
         "status": thread.status,
         "updated_at": moment(thread.updated_at),
-        "usage": usage_wire(thread, active_seconds=active) if thread.turn_no else None,
+        "usage": usage_wire(thread, active_seconds=active) if has_rested else None,
         "workflow_run_id": None,
     }

@@ -6,6 +6,7 @@ field. Environment variables are read when a function is called, so a change nee
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from datetime import date
@@ -55,6 +56,11 @@ class ModelInfo:
     def budgetable(self) -> bool:
         return self.prices is not None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no request can cost anything."""
+        return self.prices == NO_PRICE and self.prices_above is None
+
     def prices_for(self, context_tokens: int) -> Prices | None:
         """The prices of one request that reads `context_tokens`."""
         if self.prices_above is not None and context_tokens > self.prices_above.input_tokens:
@@ -102,6 +108,16 @@ def provider_for(model_id: str) -> Provider:
     return _anthropic(key, os.environ.get("ANTHROPIC_BASE_URL") or None)
 
 
+def account_of(model_id: str) -> str | None:
+    """Names the vendor's account that answers for the model, without giving its key away; None for simulated models.
+
+    A vendor counts requests by key, and another server at another address counts its own.
+    """
+    if model_id.startswith(SIMULATED_PREFIX):
+        return None
+    return _account(os.environ.get("ANTHROPIC_API_KEY") or "", os.environ.get("ANTHROPIC_BASE_URL") or "")
+
+
 def cost_nanousd(model_id: str, usage: Usage) -> int | None:
     """The list price of one answer in nano-dollars, rounded up; None when no list price is known.
 
@@ -146,7 +162,7 @@ def _info(model_id: str, fields: ModelFields) -> ModelInfo:
 
 
 def _simulated_info(model_id: str, fields: ModelFields) -> ModelInfo:
-    """Simulated models cost nothing, whatever a file says; the rest comes from the scenario."""
+    """Simulated models cost nothing unless a file gives them prices, to try budgets; the rest is the scenario's."""
     scenario = _scenario(model_id)
     max_tokens = fields.get("max_tokens", DEFAULT_MAX_TOKENS)
     window = scenario.context_window if scenario else DEFAULT_CONTEXT_WINDOW
@@ -158,7 +174,8 @@ def _simulated_info(model_id: str, fields: ModelFields) -> ModelInfo:
         max_tokens=max_tokens,
         max_output_tokens=fields.get("max_output_tokens", max_tokens),
         simulated=True,
-        prices=NO_PRICE,
+        prices=fields.get("prices", NO_PRICE),
+        prices_above=fields.get("prices_above"),
         description=scenario.description if scenario else "",
     )
 
@@ -166,6 +183,11 @@ def _simulated_info(model_id: str, fields: ModelFields) -> ModelInfo:
 def _scenario(model_id: str) -> Scenario | None:
     wanted = model_id.removeprefix(SIMULATED_PREFIX)
     return next((scenario for scenario in all_scenarios() if scenario.id == wanted), None)
+
+
+@lru_cache(maxsize=8)
+def _account(api_key: str, base_url: str) -> str:
+    return "anthropic:" + hashlib.sha256(f"{api_key}\n{base_url}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=8)

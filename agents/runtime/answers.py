@@ -8,23 +8,25 @@ from typing import Any
 from agents.ids import EXEC, new_id
 from agents.models import Event, Thread, ToolCall
 from agents.providers.base import Answer
-from agents.runtime import toolset
+from agents.runtime import reports, toolset
 from agents.runtime.attempts import Attempt, end_answered_span, finish_record
 from agents.runtime.context import canonical
 from agents.runtime.interrupts import start_queued_turn
 from agents.runtime.leases import Run, fenced_log
-from agents.services import log_sql, status
+from agents.runtime.team_tools import team_of
+from agents.services import status
+from agents.services.calls import TEAM_USE
 from agents.services.log import Log, clean
+from agents.services.multiagent import CHILD_TOOLS, LEAD_TOOLS
+from agents.services.turns import has_new_mail, has_queued_message
 
-QUEUED_INPUT = """
-SELECT 1 FROM agents_event
-WHERE thread_id = $1 AND type = 'user.message' AND processed_at IS NULL LIMIT 1
-"""
+TEAM_TOOLS = frozenset((*LEAD_TOOLS, *CHILD_TOOLS))
 REFUSAL_CATEGORIES = {"cyber", "bio", "frontier_llm", "reasoning_extraction", "general_harms"}
 
 
 def commit(run: Run, attempt: Attempt, answer: Answer) -> None:
     """The answer, its usage, its tool calls and the thread's next state: one transaction."""
+    attempt.report_path = reports.store_long(run, attempt, answer)
     with fenced_log(run) as (log, thread):
         log.step = attempt.step
         start = attempt.start
@@ -40,7 +42,7 @@ def commit(run: Run, attempt: Attempt, answer: Answer) -> None:
         thread.model_attempts = thread.compactions_in_a_row = thread.takeovers = 0
         log.touch(thread, "context_tokens", "model_attempts", "compactions_in_a_row", "takeovers")
         finish_record(log, attempt, usage=answer.usage)
-        _decide(log, thread, calls, answer)
+        _decide(log, thread, calls, answer, attempt)
 
 
 def _append_thinking(log: Log, thread: Thread, content: list[dict[str, Any]], start: Event, public_id: str) -> None:
@@ -61,11 +63,11 @@ def _append_message(log: Log, thread: Thread, content: list[dict[str, Any]], sta
 def _append_call(log: Log, thread: Thread, block: dict[str, Any], start: Event) -> ToolCall:
     """One tool use: its event, and the row that follows it to its result."""
     name, value = block["name"], block["input"] if isinstance(block["input"], dict) else {}
-    custom = name in toolset.custom_tools(thread.agent_snapshot)
+    kind = _kind(thread, name)
     call = ToolCall(
         session=log.session,
         thread=thread,
-        kind=ToolCall.Kind.CUSTOM if custom else ToolCall.Kind.AGENT,
+        kind=kind,
         name=name[:200],
         exec_id=new_id(EXEC),
         turn_no=thread.turn_no,
@@ -73,7 +75,10 @@ def _append_call(log: Log, thread: Thread, block: dict[str, Any], start: Event) 
         state=ToolCall.State.WAITING,
     )
     payload: dict[str, Any] = {"name": name, "input": value}
-    if custom:
+    if kind == ToolCall.Kind.TEAM:
+        call.state = ToolCall.State.READY
+        event = log.append(thread, TEAM_USE, payload, cause=start, visible=False)
+    elif kind == ToolCall.Kind.CUSTOM:
         event = log.append(thread, "agent.custom_tool_use", payload, cause=start)
     else:
         permission = toolset.permission(thread.agent_snapshot, name)
@@ -84,19 +89,28 @@ def _append_call(log: Log, thread: Thread, block: dict[str, Any], start: Event) 
         if permission.evaluation is not None:
             payload["evaluation"] = permission.evaluation
         event = log.append(thread, "agent.tool_use", payload, cause=start)
+    if call.state == ToolCall.State.WAITING and not thread.is_primary:
+        shown = {**payload, "session_thread_id": thread.public_id}
+        call.crosspost_event = log.append(log.primary(), event.type, shown, cause=event)
     call.use_event = event
     log.add(call)
     return call
 
 
-def _decide(log: Log, thread: Thread, calls: list[ToolCall], answer: Answer) -> None:
+def _kind(thread: Thread, name: str) -> ToolCall.Kind:
+    if name in TEAM_TOOLS and name in team_of(thread.agent_snapshot, is_child=not thread.is_primary).tool_names:
+        return ToolCall.Kind.TEAM
+    return ToolCall.Kind.CUSTOM if name in toolset.custom_tools(thread.agent_snapshot) else ToolCall.Kind.AGENT
+
+
+def _decide(log: Log, thread: Thread, calls: list[ToolCall], answer: Answer, attempt: Attempt) -> None:
     """What the thread does after this answer."""
     if calls:
         thread.tool_rounds += 1
         thread.phase = Thread.Phase.TOOL_BATCH
         log.touch(thread, "tool_rounds", "phase")
         if not thread.interrupt_pending and all(call.state == ToolCall.State.WAITING for call in calls):
-            wait_for_client(log, thread, [call.use_event.public_id for call in calls])
+            wait_for_client(log, thread)
         return
     if answer.stop_reason == "pause_turn" or thread.interrupt_pending:
         # An interrupt is written by `interrupts.finish`, which comes next.
@@ -105,26 +119,35 @@ def _decide(log: Log, thread: Thread, calls: list[ToolCall], answer: Answer) -> 
         return
     thread.phase, thread.runnable_at = Thread.Phase.IDLE, None
     log.touch(thread, "phase", "runnable_at")
-    if answer.stop_reason == "refusal":
-        status.set_idle(log, thread, {"type": "refusal"}, stop_details=_refusal(answer))
-        start_queued_turn(log, thread)
-        return
-    if _has_queued_input(thread):
+    if answer.stop_reason != "refusal" and (has_queued_message(thread) or _has_mail(log, thread)):
         thread.phase, thread.runnable_at, thread.tool_rounds = Thread.Phase.READY, log.now, 0
         log.touch(thread, "tool_rounds")
-        return
-    status.set_idle(log, thread, {"type": "end_turn"})
+    elif thread.is_primary:
+        _end_turn(log, thread, answer, attempt.start)
+    else:
+        reports.end_turn(log, thread, answer, attempt)
+        if answer.stop_reason == "refusal":
+            start_queued_turn(log, thread)  # what its lead has sent meanwhile
 
 
-def wait_for_client(log: Log, thread: Thread, event_ids: list[str]) -> None:
+def _end_turn(log: Log, thread: Thread, answer: Answer, start: Event) -> None:
+    if answer.stop_reason == "refusal":
+        status.set_idle(log, thread, {"type": "refusal"}, stop_details=_refusal(answer), cause=start)
+        start_queued_turn(log, thread)
+    else:
+        status.set_idle(log, thread, {"type": "end_turn"}, cause=start)
+
+
+def _has_mail(log: Log, thread: Thread) -> bool:
+    return log.session.thread_count > 1 and has_new_mail(thread)
+
+
+def wait_for_client(log: Log, thread: Thread) -> None:
     """Nothing to do before a person or a client answers: no worker, no lease, no process."""
     thread.phase, thread.runnable_at = Thread.Phase.WAITING_USER, None
     log.touch(thread, "phase", "runnable_at")
+    event_ids = status.waiting_ids(log, thread, on_session=False)
     status.set_idle(log, thread, {"type": "requires_action", "event_ids": event_ids})
-
-
-def _has_queued_input(thread: Thread) -> bool:
-    return bool(log_sql.execute(QUEUED_INPUT, [thread.pk]))
 
 
 def _refusal(answer: Answer) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from django.utils import timezone
-
 from agents.errors import ProviderError
 from agents.ids import EVENT, new_id
 from agents.models import Event, ModelAttempt, Step, Thread
 from agents.providers import catalog
 from agents.providers.base import Answer, ModelRequest, Usage
 from agents.runtime.interrupts import end_span
+from agents.services import budgets
 from agents.services.blobs import store_many
 from agents.services.log import Log
 
@@ -47,12 +46,13 @@ class Attempt:
     thinking_id: str = field(default_factory=lambda: new_id(EVENT))
     parts: list[bytes] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
+    report_path: str | None = None  # where a child's long report is kept
 
 
 def finish_record(log: Log, attempt: Attempt, *, usage: Usage, error: ProviderError | None = None) -> None:
-    """Complete the engine's own record of the attempt and its step."""
+    """Complete the engine's own record of the attempt and its step. What it cost has been counted before."""
     record, step = attempt.record, attempt.step
-    record.ended_at = step.ended_at = timezone.now()
+    record.ended_at = step.ended_at = log.now
     record.input_tokens = usage.input_tokens
     record.output_tokens = usage.output_tokens
     record.cache_read_input_tokens = usage.cache_read_input_tokens
@@ -63,6 +63,7 @@ def finish_record(log: Log, attempt: Attempt, *, usage: Usage, error: ProviderEr
         record.error_type, record.error_message = error.wire_type, error.message
     log.change(record, *ENDED_FIELDS)
     log.change(step, "state", "ended_at")
+    budgets.settle(log, log.own(step.thread))
     log.later(partial(store_many, attempt.parts, known=attempt.stored))
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from agents.models import Event
 from agents.runtime import toolset
+from agents.services.calls import TEAM_RESULT, TEAM_USE
+from agents.services.mail import TAKEN
 
 CONTEXT_TYPES = (
     "user.message",
@@ -26,12 +28,15 @@ CONTEXT_TYPES = (
     "agent.custom_tool_use",
     "agent.tool_result",
     "agent.mcp_tool_result",
-    "agent.thread_message_received",
+    TAKEN,
+    TEAM_USE,
+    TEAM_RESULT,
     "agent.thread_context_compacted",
 )
-TOOL_USES = frozenset({"agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use"})
+TOOL_USES = frozenset({"agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use", TEAM_USE})
 RESULT_OF = {
     "agent.tool_result": "tool_use_id",
+    TEAM_RESULT: "tool_use_id",
     "agent.mcp_tool_result": "mcp_tool_use_id",
     "user.custom_tool_result": "custom_tool_use_id",
 }
@@ -50,9 +55,13 @@ class MountedFile:
     size_bytes: int
 
 
-def system_prompt(snapshot: dict[str, Any], *, mounts: Sequence[MountedFile], mode: str, network: bool) -> str:
-    """The agent's own instructions, and what it needs to know of the place it works in."""
+def system_prompt(
+    snapshot: dict[str, Any], *, mounts: Sequence[MountedFile], mode: str, network: bool, team: str = ""
+) -> str:
+    """The agent's own instructions, and what it needs to know of the place it works in and of its `team`."""
     parts = [snapshot["system"]] if snapshot.get("system") else []
+    if team:
+        parts.append(team)
     if toolset.has_sandbox_tools(snapshot):
         parts.append(_sandbox_notes(mounts, mode=mode, network=network))
     return "\n\n".join(parts)
@@ -116,6 +125,9 @@ class ContextBuilder:
             self._say([{"type": "text", "text": SUMMARY_INTRODUCTION + event.private_data["summary"]}])
         elif event.type == "system.message":
             self.messages.append({"role": "system", "content": self._texts(data["content"])})
+        elif event.type == TAKEN:
+            header = {"type": "text", "text": _header(data)}
+            self._say([header, *(self._input_block(block) for block in data["content"])])
         else:
             self._say([self._input_block(block) for block in data["content"]])
 
@@ -162,6 +174,14 @@ class ContextBuilder:
             source = _inline(*found)
         kept = {key: block[key] for key in ("title", "context") if block.get(key) is not None}
         return {"type": block["type"], "source": source, **kept}
+
+
+def _header(data: dict[str, Any]) -> str:
+    """Who a message is from. Ours alone: it is a block of its own, which no message can write."""
+    if data["from_agent_name"] is None:
+        return "[Message from the lead]"
+    name = " ".join(data["from_agent_name"].split()).replace('"', "'")
+    return f'[Message from agent "{name}" ({data["from_session_thread_id"]})]'
 
 
 def _inline(mime: str, data: bytes) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from typing import Any
 from django.db import DatabaseError, connection
 
 from agents.models import Thread
+from agents.services import log_sql
 from agents.services.log import clean_text
 
 logger = logging.getLogger(__name__)
 
 DELTA_CHANNEL = "daybreak_delta"
 FLUSH_INTERVAL_S = 0.05
-MAX_TEXT_BYTES = 5_000  # NOTIFY carries less than 8,000 bytes
+MAX_PAYLOAD_BYTES = 7_900  # NOTIFY carries less than 8,000 bytes
+MAX_TEXT_BYTES = 5_000  # so that one piece always fits
 
 
 class DeltaPublisher:
@@ -64,16 +66,19 @@ class DeltaPublisher:
 
     def _send(self, frames: list[dict[str, Any]]) -> None:
         try:
-            with connection.cursor() as cursor:
-                for frame in frames:
-                    payload = json.dumps({**self._base, "frame": frame}, ensure_ascii=False)
-                    cursor.execute("SELECT pg_notify(%s, %s)", [DELTA_CHANNEL, payload])
+            together = self._payload(frames)
+            fits = len(together.encode()) <= MAX_PAYLOAD_BYTES
+            for payload in [together] if fits else [self._payload([frame]) for frame in frames]:
+                log_sql.execute("SELECT pg_notify($1, $2)", [DELTA_CHANNEL, payload])
         except DatabaseError:
             self._broken = True
             logger.info("deltas dropped thread=%s", self._base["thread"])
         finally:
             if not connection.in_atomic_block:
                 connection.close()
+
+    def _payload(self, frames: list[dict[str, Any]]) -> str:
+        return json.dumps({**self._base, "frames": frames}, ensure_ascii=False)
 
 
 def _pieces(text: str) -> list[str]:

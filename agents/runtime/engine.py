@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import time
 
-import psycopg
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from agents.models import Thread
 from agents.runtime import interrupts, leases, limits, model_step, recovery, tool_step
 from agents.runtime.leases import Fenced, Run
+from agents.runtime.outages import is_outage
 from agents.services import log_sql
 from agents.services.log import SessionGone
 
@@ -24,7 +24,9 @@ WORK = {
     Thread.Phase.READY: model_step.take,
     Thread.Phase.BACKOFF: model_step.take,
     Thread.Phase.TOOL_BATCH: tool_step.take,
+    Thread.Phase.WAITING_AGENTS: tool_step.take,
 }
+UNTIL_LATER = (Thread.Phase.BACKOFF, Thread.Phase.WAITING_AGENTS)
 
 
 def advance(thread_pk: int) -> bool:
@@ -36,6 +38,11 @@ def advance(thread_pk: int) -> bool:
     try:
         run = leases.claim(thread_pk)
         return False if run is None else _drive(run)
+    except Exception as exc:
+        if not is_outage(exc):
+            raise
+        logger.warning("the database is away thread=%s: %s", thread_pk, exc)  # the sweep finds the thread again
+        return False
     finally:
         if not connection.in_atomic_block:
             connection.close()
@@ -43,21 +50,30 @@ def advance(thread_pk: int) -> bool:
 
 def _drive(run: Run) -> bool:
     try:
+        _work(run)
+        return leases.release(run)
+    except Exception as exc:
+        if is_outage(exc):
+            # Whether the last commit arrived is unknown: whoever claims the thread next reads what is there.
+            leases.held_runs.cut_off(run)
+        else:
+            leases.held_runs.remove(run)  # nobody renews the lease: that it runs out counts against the step
+        raise
+
+
+def _work(run: Run) -> None:
+    try:
         recovery.recover(run)
         _take_steps(run)
     except Fenced:
         logger.info("fenced thread=%s epoch=%s", run.thread_pk, run.epoch)
     except SessionGone:
         logger.info("session gone thread=%s", run.thread_pk)
-    except (DatabaseError, psycopg.Error) as exc:
-        # Whether the last commit arrived is unknown. The lease runs out, and the next claim reads what is there.
-        logger.warning("the database went away thread=%s: %s", run.thread_pk, exc)
-        leases.held_runs.remove(run)
-        return False
-    except Exception:
+    except Exception as exc:
+        if is_outage(exc):
+            raise
         logger.exception("a step failed thread=%s", run.thread_pk)
         _after_failure(run)
-    return leases.release(run)
 
 
 def _after_failure(run: Run) -> None:
@@ -85,7 +101,7 @@ def _take_steps(run: Run) -> None:
         work(run)
         if run.cancellation.cancelled and not run.lost:
             run.thread = _read_thread(run)  # an interrupt came in the middle of the step
-        elif run.thread is not None and run.thread.phase == Thread.Phase.BACKOFF:
+        elif run.thread is not None and run.thread.phase in UNTIL_LATER:
             return  # not before its time: the claim looks at the clock
 
 

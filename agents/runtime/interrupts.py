@@ -8,9 +8,10 @@ from agents.models import Event, ModelAttempt, Step, Thread, ToolCall
 from agents.providers.base import Cancellation
 from agents.runtime.leases import Run, fenced_log
 from agents.sandbox import client as sandbox
-from agents.services import log_sql, status
-from agents.services.events import make_ready
+from agents.services import budgets, status, threads
+from agents.services.calls import answer_open_calls
 from agents.services.log import Log
+from agents.services.turns import has_new_mail, make_ready
 
 INTERRUPTED = "The call was interrupted before it finished. Its effects, if any, are unknown."
 
@@ -25,25 +26,38 @@ def finish(run: Run) -> None:
         close_open_spans(log, thread, Step.State.FAILED, "interrupted")
         cause = thread.interrupt_seq
         answer_open_calls(log, thread, INTERRUPTED, cause=cause)
-        for event in Event.objects.filter(
-            session=log.session, type="user.interrupt", processed_at__isnull=True, seq__lte=thread.interrupt_seq
-        ).select_related("thread"):
-            if not _others_still_stopping(log, thread, event.seq):
-                log.mark_processed(event)
-        thread.interrupts_handled_seq = thread.interrupt_seq
-        thread.phase, thread.runnable_at = Thread.Phase.IDLE, None
-        log.touch(thread, "interrupts_handled_seq", "phase", "runnable_at")
-        thread.takeovers = 0
-        log.touch(thread, "takeovers")
+        mark_interrupts(log, thread)
+        asked_at = thread.interrupt_seq
+        thread.interrupts_handled_seq = asked_at
+        thread.phase, thread.runnable_at, thread.takeovers = Thread.Phase.IDLE, None, 0
+        log.touch(thread, "interrupts_handled_seq", "phase", "runnable_at", "takeovers")
+        if thread.closing:
+            _end_for_good(log, thread, cause)
+            return
         if not ended_already:
-            status.set_idle(log, thread, {"type": "end_turn"}, cause=cause)
-        start_queued_turn(log, thread)
+            threads.rest(log, thread, {"type": "end_turn"}, cause=cause)
+        start_queued_turn(log, thread, after_seq=asked_at)
     run.cancellation = Cancellation()
+
+
+def _end_for_good(log: Log, child: Thread, cause: int) -> None:
+    status.set_thread_idle(log, child, {"type": "end_turn"}, cause=cause)
+    status.set_thread_terminated(log, child, cause=cause)
+    threads.after_child(log, None)
+
+
+def mark_interrupts(log: Log, thread: Thread) -> None:
+    """Record interrupts as processed which this thread was the last to carry out."""
+    for event in Event.objects.filter(
+        session=log.session, type="user.interrupt", processed_at__isnull=True, seq__lte=thread.interrupt_seq
+    ).select_related("thread"):
+        if not _others_still_stopping(log, thread, event.seq):
+            log.mark_processed(event)
 
 
 def end_running_calls(run: Run) -> None:
     """End the commands that this thread has in its sandbox, whoever started them. No lock is held meanwhile."""
-    running = ToolCall.objects.filter(thread_id=run.thread_pk, state=ToolCall.State.RUNNING)
+    running = ToolCall.objects.filter(thread_id=run.thread_pk, state=ToolCall.State.RUNNING, kind=ToolCall.Kind.AGENT)
     for exec_id in list(running.values_list("exec_id", flat=True)):
         sandbox.cancel(run.workplace.spec, exec_id)
         sandbox.acknowledge(run.workplace.spec, exec_id)
@@ -56,7 +70,7 @@ def _others_still_stopping(log: Log, thread: Thread, seq: int) -> bool:
 
 def close_open_spans(log: Log, thread: Thread, state: Step.State, error: str) -> None:
     """End model requests that will never be answered: each start has exactly one end."""
-    log.flush_changes()
+    log.flush()
     open_steps = Step.objects.filter(thread=thread, state=Step.State.STARTED)
     for attempt in ModelAttempt.objects.filter(step__in=open_steps, ended_at__isnull=True).select_related(
         "start_event"
@@ -66,6 +80,7 @@ def close_open_spans(log: Log, thread: Thread, state: Step.State, error: str) ->
         attempt.ended_at, attempt.error_type = log.now, error
         attempt.save(update_fields=["ended_at", "error_type"])
     open_steps.update(state=state, ended_at=log.now)
+    budgets.settle(log, thread)
 
 
 def end_span(
@@ -91,46 +106,12 @@ def end_span(
     return log.append(thread, "span.model_request_end", payload, private=private, cause=start)
 
 
-def answer_open_calls(log: Log, thread: Thread, text: str, *, cause: Event | int | None) -> None:
-    """Give every unanswered call an error result, so that the next request is well formed."""
-    for call in log_sql.open_calls(thread.pk):
-        append_result(log, thread, call, [{"type": "text", "text": text}], is_error=True, cause=cause)
-
-
-def append_result(
-    log: Log,
-    thread: Thread,
-    call: ToolCall,
-    content: list[dict[str, Any]],
-    *,
-    is_error: bool,
-    cause: Event | int | None = None,
-) -> Event:
-    """Write the one result of a call and close the call."""
-    if call.kind == ToolCall.Kind.MCP:
-        type_, reference = "agent.mcp_tool_result", "mcp_tool_use_id"
-    elif call.kind == ToolCall.Kind.CUSTOM:
-        # The contract has no agent-side result for a custom tool: the unanswered call is closed on the wire's
-        # terms by the same event type a client would have sent.
-        type_, reference = "user.custom_tool_result", "custom_tool_use_id"
-    else:
-        type_, reference = "agent.tool_result", "tool_use_id"
-    row = log.append(
-        thread,
-        type_,
-        {reference: call.use_event.public_id, "content": content, "is_error": is_error},
-        cause=cause if cause is not None else call.use_event.seq,
-    )
-    call.state, call.is_error, call.ended_at = ToolCall.State.DONE, is_error, log.now
-    call.result_event = row
-    log.change(call, "state", "is_error", "ended_at", "result_event", "result_sha256")
-    return row
-
-
-def start_queued_turn(log: Log, thread: Thread) -> None:
-    """When messages were queued meanwhile, the next turn starts at once."""
+def start_queued_turn(log: Log, thread: Thread, *, after_seq: int = 0) -> None:
+    """When messages came meanwhile, the next turn starts at once; for agents' messages, if after `after_seq`."""
     waiting = (
         Event.objects.filter(thread=thread, type="user.message", processed_at__isnull=True).order_by("seq").first()
     )
     if waiting is not None:
         make_ready(log, thread, cause=waiting)
+    elif log.session.thread_count > 1 and has_new_mail(thread, after_seq=after_seq):
+        make_ready(log, thread, cause=None)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -24,6 +25,9 @@ from agents.services.log import Log, open_thread_log
 HOST = socket.gethostname()  # a sandbox lives on one host: its tool calls are claimed there only
 WORKER_ID = f"{HOST}:{os.getpid()}:{secrets.token_hex(4)}"
 
+SUSPECTS_LOCK = 7_239_003
+# A step that has lost two workers may be what kills them, or may only have been beside it: from there on such steps are
+# tried one at a time, so that nobody is stopped for a neighbour's fault.
 CLAIM = """
 UPDATE agents_thread SET
     lease_epoch = lease_epoch + 1,
@@ -33,18 +37,31 @@ UPDATE agents_thread SET
 WHERE id = $3
   AND runnable_at <= clock_timestamp()
   AND (lease_until IS NULL OR lease_until < clock_timestamp())
-  AND (phase <> 'tool_batch' OR (SELECT sandbox_host FROM agents_session WHERE id = session_id) IN ('', $4))
+  AND (phase NOT IN ('tool_batch', 'waiting_agents')
+       OR (SELECT sandbox_host FROM agents_session WHERE id = session_id) IN ('', $4))
+  AND CASE WHEN takeovers + (lease_owner <> '')::int < 2 THEN true
+      ELSE pg_try_advisory_xact_lock($5) AND NOT EXISTS (
+          SELECT 1 FROM agents_thread suspect
+          WHERE suspect.takeovers >= 2 AND suspect.lease_until > clock_timestamp()
+            AND suspect.runnable_at IS NOT NULL AND suspect.id <> $3) END
 """
-# Renewed in one order everywhere, so that heartbeats and commits cannot wait for each other.
+# One row a statement: a heartbeat that held several rows could wait for a commit that waits for the heartbeat.
 EXTEND = """
 UPDATE agents_thread SET lease_until = clock_timestamp() + make_interval(secs => %s)
-WHERE id IN (SELECT id FROM agents_thread WHERE id = ANY(%s) AND lease_owner = %s ORDER BY id FOR UPDATE)
-RETURNING id, lease_epoch
+WHERE id = %s AND lease_owner = %s AND lease_epoch = %s
 """
 RELEASE = """
 UPDATE agents_thread SET lease_owner = '', lease_until = NULL
 WHERE id = $1 AND lease_epoch = $2 AND lease_owner = $3
 RETURNING runnable_at <= clock_timestamp()
+"""
+# The worker lives, and says that its step did not fail: whoever has claimed the thread since took over from nobody.
+HAND_BACK = """
+UPDATE agents_thread SET
+    takeovers = CASE WHEN lease_epoch > %(epoch)s THEN greatest(takeovers - 1, 0) ELSE takeovers END,
+    lease_owner = CASE WHEN lease_epoch > %(epoch)s THEN lease_owner ELSE '' END,
+    lease_until = CASE WHEN lease_epoch > %(epoch)s THEN lease_until END
+WHERE id = %(thread)s AND (lease_epoch > %(epoch)s OR lease_owner = %(owner)s)
 """
 # One row per session first, so that a wide fan-out cannot starve a chat.
 FIND_RUNNABLE = """
@@ -52,7 +69,8 @@ SELECT id FROM (
     SELECT id, runnable_at, row_number() OVER (PARTITION BY session_id ORDER BY runnable_at) AS turn
     FROM agents_thread
     WHERE runnable_at <= clock_timestamp() AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND (phase <> 'tool_batch' OR (SELECT sandbox_host FROM agents_session WHERE id = session_id) IN ('', %s))
+      AND (phase NOT IN ('tool_batch', 'waiting_agents')
+           OR (SELECT sandbox_host FROM agents_session WHERE id = session_id) IN ('', %s))
 ) waiting ORDER BY turn, runnable_at LIMIT %s
 """
 NEXT_RUNNABLE = """
@@ -80,6 +98,7 @@ class Run:
     context: list[Event] = field(default_factory=list)  # what the model is shown, kept between steps
     stored: set[str] = field(default_factory=set)  # blobs known to be there
     sandbox_started: bool = False
+    snapshot: dict[str, Any] | None = None  # the thread's agent: fixed while it has work
 
     @property
     def workplace(self) -> Workplace:
@@ -99,6 +118,7 @@ class HeldRuns:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[int, Run] = {}
+        self._cut_off: list[Run] = []
         self.draining = False  # the process is ending: steps are finished, none is begun
 
     def __len__(self) -> int:
@@ -116,6 +136,33 @@ class HeldRuns:
             if self._runs.get(run.thread_pk) is run:
                 del self._runs[run.thread_pk]
 
+    def drain(self, seconds: float) -> None:
+        """Begin no more steps, and let go of those that are not done by then: another worker goes on with them."""
+        self.draining = True
+        timer = threading.Timer(seconds, self._let_go)
+        timer.daemon = True
+        timer.start()
+
+    def _let_go(self) -> None:
+        for run in self.all():
+            run.lose()
+
+    def cut_off(self, run: Run) -> None:
+        """The database went away under the run: its lease is handed back as soon as that can be said."""
+        self.remove(run)
+        with self._lock:
+            self._cut_off.append(run)
+
+    def take_cut_off(self) -> list[Run]:
+        with self._lock:
+            taken, self._cut_off = self._cut_off, []
+        return taken
+
+    @property
+    def need_heart(self) -> bool:
+        """Whether there is a lease to renew or to hand back."""
+        return bool(self._runs or self._cut_off)
+
     def get(self, thread_pk: int) -> Run | None:
         return self._runs.get(thread_pk)
 
@@ -129,7 +176,7 @@ held_runs = HeldRuns()
 
 def claim(thread_pk: int) -> Run | None:
     """Take the thread when it has work and nobody drives it; None for the loser of a race."""
-    thread = log_sql.claim(CLAIM, WORKER_ID, settings.DAYBREAK_LEASE_TTL_S, thread_pk, HOST)
+    thread = log_sql.claim(CLAIM, WORKER_ID, settings.DAYBREAK_LEASE_TTL_S, thread_pk, HOST, SUSPECTS_LOCK)
     if thread is None:
         return None
     run = Run(
@@ -138,6 +185,7 @@ def claim(thread_pk: int) -> Run | None:
         epoch=thread.lease_epoch,
         takeovers=thread.takeovers,
         thread=thread,
+        snapshot=thread.agent_snapshot,
     )
     held_runs.add(run)
     return run
@@ -150,20 +198,30 @@ def release(run: Run) -> bool:
     return bool(rows and rows[0][0])
 
 
-def extend(runs: Iterable[Run], heart: psycopg.Connection) -> None:
+def extend(runs: Iterable[Run], heart: psycopg.Connection, *, after_outage: bool = False) -> None:
     """Renew the leases of these runs; a run whose lease is gone is told so.
 
     Args:
         heart: a connection of its own, not one of the pool, which may be busy.
+        after_outage: the database could not be reached since the last time, so a lease may be lost for no fault of
+            its step.
     """
-    by_pk = {run.thread_pk: run for run in runs}
-    if not by_pk:
-        return
-    renewed = heart.execute(EXTEND, [settings.DAYBREAK_LEASE_TTL_S, list(by_pk), WORKER_ID])
-    epochs: dict[int, int] = dict(renewed.fetchall())
-    for pk, run in by_pk.items():
-        if epochs.get(pk) != run.epoch and held_runs.get(pk) is run:
+    for run in runs:
+        renewed = heart.execute(EXTEND, [settings.DAYBREAK_LEASE_TTL_S, run.thread_pk, WORKER_ID, run.epoch])
+        if not renewed.rowcount and held_runs.get(run.thread_pk) is run:
             run.lose()
+            if after_outage:
+                held_runs.cut_off(run)
+
+
+def hand_back(heart: psycopg.Connection) -> None:
+    """Give back the leases of runs that the database's absence ended. That is not a takeover: see `MAX_TAKEOVERS`."""
+    for run in held_runs.take_cut_off():
+        try:
+            heart.execute(HAND_BACK, {"thread": run.thread_pk, "epoch": run.epoch, "owner": WORKER_ID})
+        except psycopg.Error:
+            held_runs.cut_off(run)
+            raise
 
 
 def find_runnable(limit: int = 100) -> list[int]:
@@ -189,5 +247,7 @@ def fenced_log(run: Run) -> Iterator[tuple[Log, Thread]]:
     with open_thread_log(run.session_pk, run.thread_pk) as (log, thread):
         if thread.lease_epoch != run.epoch:
             raise Fenced
+        if run.snapshot is not None:
+            thread.agent_snapshot = run.snapshot
         run.thread = thread
         yield log, thread

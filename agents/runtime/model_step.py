@@ -15,10 +15,12 @@ from agents.runtime import answers, compaction, limits, retries
 from agents.runtime.attempts import Attempt
 from agents.runtime.context import CONTEXT_TYPES, ContextBuilder, canonical, system_prompt
 from agents.runtime.deltas import DeltaPublisher
+from agents.runtime.estimates import expected_input_tokens
 from agents.runtime.leases import Run, fenced_log
+from agents.runtime.team_tools import team_of
 from agents.runtime.toolset import definitions, has_sandbox_tools
 from agents.sandbox.client import SandboxError
-from agents.services import log_sql, status
+from agents.services import budgets, log_sql, mail, status
 from agents.services.blobs import sha256_of
 from agents.services.log import Log, clean
 
@@ -58,6 +60,9 @@ def _begin(run: Run) -> Attempt | None:
     with fenced_log(run) as (log, thread):
         if thread.interrupt_pending:
             return None
+        if retries.wait_for_provider(log, thread):
+            _read_context(run, log, thread)  # it is part of this turn: who interrupts the wait ends it
+            return None
         status.set_running(log, thread)
         thread.runnable_at = log.now
         inputs = _read_context(run, log, thread)
@@ -68,6 +73,8 @@ def _begin(run: Run) -> Attempt | None:
                 "tool_use_limit_reached_error",
                 f"The turn was ended after {limits.MAX_TOOL_ROUNDS} rounds of tool calls.",
             )
+            return None
+        if log.session.budget_cents is not None and not _reserve(run, log, thread):
             return None
         compacting = compaction.is_due(thread, run.context)
         step = Step(
@@ -83,7 +90,8 @@ def _begin(run: Run) -> Attempt | None:
         thread.phase = Thread.Phase.COMPACTING if compacting else Thread.Phase.MODEL_REQUEST
         log.touch(thread, "step_no", "model_attempts", "phase", "runnable_at")
         step.cause_seq = cause = inputs[-1].seq if inputs else _answered_seq(run.context)
-        start = log.append(thread, "span.model_request_start", {}, cause=cause)
+        reserved = {"reserved_nanousd": thread.reserved_nanousd} if thread.reserved_nanousd else None
+        start = log.append(thread, "span.model_request_start", {}, private=reserved, cause=cause)
         record = _record(thread, step, start)
         log.add(step)
         log.add(record)
@@ -91,6 +99,13 @@ def _begin(run: Run) -> Attempt | None:
     if compacting:
         request = compaction.request_for(request)
     return Attempt(step=step, start=start, record=record, request=request, stored=run.stored)
+
+
+def _reserve(run: Run, log: Log, thread: Thread) -> bool:
+    """Set the request's probable cost aside from the session's budget. False when it may not start now."""
+    model = thread.agent_snapshot["model"]["id"]
+    expected = expected_input_tokens(thread, run.context)
+    return budgets.reserve(log, thread, model=model, expected_input_tokens=expected)
 
 
 def _record(thread: Thread, step: Step, start: Event) -> ModelAttempt:
@@ -111,7 +126,7 @@ def _read_context(run: Run, log: Log, thread: Thread) -> list[Event]:
     """Bring the run's copy of the conversation up to date: only what is new is read.
 
     Returns:
-        What clients have queued for this thread, in order: it is part of the turn from here on.
+        What clients and other agents have sent to this thread: it is part of the turn from here on.
     """
     if run.context and run.context[0].position < thread.context_base_seq:
         run.context.clear()
@@ -122,7 +137,11 @@ def _read_context(run: Run, log: Log, thread: Thread) -> list[Event]:
         event.thread = thread
         log.mark_processed(event)
     run.context += sorted(new, key=lambda event: event.position)
-    return waiting
+    if log.session.thread_count == 1:
+        return waiting
+    came = mail.untaken(thread)
+    run.context += mail.take_up(log, thread, came)
+    return [*waiting, *came]
 
 
 def _answered_seq(context: list[Event]) -> int | None:
@@ -134,22 +153,23 @@ def _request(run: Run, session: Session, thread: Thread) -> ModelRequest:
     """What the model is asked: nothing in it depends on a clock or on chance."""
     snapshot = thread.agent_snapshot
     model = snapshot["model"]
+    team = team_of(snapshot, is_child=not thread.is_primary)
     return ModelRequest(
         model=model["id"],
-        system=_system(run, snapshot),
+        system=_system(run, snapshot, team.notes()),
         messages=ContextBuilder(lambda file_id: run.workplace.file_reader()(file_id)).build(run.context),
-        tools=definitions(snapshot),
+        tools=[*definitions(snapshot), *team.definitions()],
         max_tokens=catalog.lookup(model["id"]).max_tokens,
         effort=(model.get("effort") or {}).get("type"),
         seed=_seed(session, thread),
     )
 
 
-def _system(run: Run, snapshot: dict[str, Any]) -> str:
+def _system(run: Run, snapshot: dict[str, Any], team: str) -> str:
     if not has_sandbox_tools(snapshot):
-        return system_prompt(snapshot, mounts=(), mode="", network=False)  # it works nowhere
+        return system_prompt(snapshot, mounts=(), mode="", network=False, team=team)  # it works nowhere
     place = run.workplace
-    return system_prompt(snapshot, mounts=place.mounts, mode=place.mode, network=place.has_network)
+    return system_prompt(snapshot, mounts=place.mounts, mode=place.mode, network=place.has_network, team=team)
 
 
 def _seed(session: Session, thread: Thread) -> str:

@@ -86,7 +86,7 @@ def custom_tools(snapshot: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def definitions(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
     """Tool definitions for the model, in a stable order. Web tools are left out: nothing here could answer them."""
-    tools = []
+    tools: list[dict[str, Any]] = []
     toolset = _toolset(snapshot)
     if toolset is not None:
         for name, spec in BUILT_IN.items():

@@ -40,13 +40,14 @@ class WorkerRuntime:
         self._hint = hint
         self._stopping = threading.Event()
         self._heart: psycopg.Connection | None = None
+        self._was_away = False  # the database, when the heart beat last
         self._without_broker = ThreadPoolExecutor(max_workers=4, thread_name_prefix="without-broker")
         self._threads = [
-            threading.Thread(target=self._loop, args=(work, pause), name=name, daemon=True)
-            for name, work, pause in (
-                ("heartbeat", self._beat, lambda: settings.DAYBREAK_LEASE_TTL_S / 3),
-                ("sweep", self._sweep, lambda: 0.0),
-                ("interrupts", self._watch, lambda: 0.0),
+            threading.Thread(target=self._loop, args=(work, pause, again_s), name=name, daemon=True)
+            for name, work, pause, again_s in (
+                ("heartbeat", self._beat, lambda: settings.DAYBREAK_LEASE_TTL_S / 3, 0.5),
+                ("sweep", self._sweep, lambda: 0.0, 2.0),  # later than the heartbeat: who lives keeps its leases
+                ("interrupts", self._watch, lambda: 0.0, 1.0),
             )
         ]
 
@@ -62,15 +63,15 @@ class WorkerRuntime:
         if self._heart is not None:
             self._heart.close()
 
-    def _loop(self, work: Callable[[], None], pause: Callable[[], float]) -> None:
-        """Repeat `work`; a database that is away is waited for."""
+    def _loop(self, work: Callable[[], None], pause: Callable[[], float], again_s: float) -> None:
+        """Repeat `work`; a database that is away is asked again after `again_s`."""
         while not self._stopping.is_set():
             wait = pause()
             try:
                 work()
             except (DatabaseError, psycopg.Error) as exc:
                 logger.warning("background loop waits for the database: %s", exc)
-                wait = max(wait, 1.0)
+                wait = again_s
             except Exception:  # noqa: BLE001 (a loop that ends would leave every thread of this process alone)
                 logger.exception("background loop failed; it goes on")
                 wait = max(wait, 1.0)
@@ -80,11 +81,17 @@ class WorkerRuntime:
 
     def _beat(self) -> None:
         """Renew this process's leases, on a connection of its own: the pool may be busy."""
-        if not leases.held_runs.all():
+        if not (self._was_away or leases.held_runs.need_heart):
             return
-        if self._heart is None or self._heart.closed:
-            self._heart = psycopg.connect(listen_conninfo(), autocommit=True)
-        leases.extend(leases.held_runs.all(), self._heart)
+        try:
+            if self._heart is None or self._heart.closed:
+                self._heart = psycopg.connect(listen_conninfo(), autocommit=True)
+            leases.extend(leases.held_runs.all(), self._heart, after_outage=self._was_away)
+            leases.hand_back(self._heart)
+        except psycopg.Error:
+            self._was_away = True
+            raise
+        self._was_away = False
 
     def _sweep(self) -> None:
         """Hint what is runnable, then sleep until something may be."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Q
+
 from agents.errors import Invalid, NotBuilt, NotFound
+from agents.ids import EVENT, new_id
 from agents.models import Event, File, Session, Thread, ToolCall, Workspace
-from agents.services import hints, status
-from agents.services.log import INTERRUPT_CHANNEL, Log, notify, open_log
+from agents.services import budgets, hints, status
+from agents.services.log import INTERRUPT_CHANNEL, Log, dump, notify, open_log
+from agents.services.turns import look_again, make_ready
 
 RESULT_CONTENT = "content"
 MAX_SYSTEM_ITEMS = 1000
+STOPPABLE = (Thread.Phase.WAITING_USER, Thread.Phase.WAITING_AGENTS)
 
 
 def send_events(session: Session, *, events: list[dict[str, Any]], by: str | None = None) -> list[Event]:
@@ -42,17 +47,17 @@ class _Receiver:
     def __init__(self, log: Log, by: str | None) -> None:
         self.log = log
         self.by = by
-        self.threads = [
-            log.own(thread) for thread in log.session.threads.select_related("parent").order_by("ordinal", "pk")
-        ]
+        self.threads = [log.own(thread) for thread in log.session.threads.order_by("ordinal", "pk")]
         self.primary = next(thread for thread in self.threads if thread.is_primary)
         self.answered: dict[int, Thread] = {}
+        self.answers: dict[int, Event] = {}  # the last one for each of them
         self.wake: set[int] = set()
 
     def receive(self, events: list[dict[str, Any]]) -> list[Event]:
         if not events:
             raise Invalid("events: at least one event is needed.")
         check_system_messages(events)
+        budgets.check_accepts(self.log.session, self.threads, [event["type"] for event in events])
         echoes = [self._handle(event) for event in events]
         for thread in self.answered.values():
             self._after_answers(thread)
@@ -81,28 +86,38 @@ class _Receiver:
     def _message(self, event: dict[str, Any]) -> Event:
         thread = self.primary
         interrupting = thread.interrupt_pending
-        if thread.phase == Thread.Phase.WAITING_USER and not interrupting:
-            self._settle(thread)
-        waits = thread.phase == Thread.Phase.WAITING_USER and not interrupting
-        if waits and event["type"] == "user.message":
-            raise Invalid(
-                "The session waits for answers to tool calls (stop_reason requires_action). "
-                "Answer those calls first, or send user.interrupt."
-            )
+        for answered in self.answered.values():
+            if answered.phase == Thread.Phase.WAITING_USER and not answered.interrupt_pending:
+                self._settle(answered)
         if event["type"] == "user.message":
+            if self._waits_for_answers():
+                raise Invalid(
+                    "The session waits for answers to tool calls (stop_reason requires_action). "
+                    "Answer those calls first, or send user.interrupt."
+                )
             check_message_content(self.log.session.workspace, event["content"])
-        idle = thread.status == Thread.Status.IDLE
+        rests = thread.status == Thread.Status.IDLE and thread.phase == Thread.Phase.IDLE and not interrupting
         row = self.log.append(
             thread,
             event["type"],
             {"content": event["content"]},
             private=self._private(),
-            queued=not idle or interrupting,
+            queued=not rests,
             processed=False,
         )
-        if idle and not interrupting and event["type"] == "user.message":
-            self._make_ready(thread, cause=row)
+        if event["type"] == "user.message":
+            if rests:
+                self._make_ready(thread, cause=row)
+            else:
+                look_again(self.log, thread)
         return row
+
+    def _waits_for_answers(self) -> bool:
+        """Nothing works, and somebody waits for a person or a client who has not answered or interrupted it yet."""
+        session = self.log.session
+        if session.status != Session.Status.IDLE or (session.stop_reason or {}).get("type") != "requires_action":
+            return False
+        return any(t.phase == Thread.Phase.WAITING_USER and not t.interrupt_pending for t in self.threads)
 
     def _interrupt(self, event: dict[str, Any]) -> Event:
         wanted = event.get("session_thread_id")
@@ -112,11 +127,14 @@ class _Receiver:
         targets = [thread for thread in targets if thread.status != Thread.Status.TERMINATED]
         if wanted and not targets:
             raise Invalid(f"session_thread_id: thread {wanted} is terminated.")
+        payload = {"session_thread_id": wanted} if wanted else {}
+        if budgets.is_paused(self.log.session):
+            return self._unrecorded("user.interrupt", payload)  # nothing goes on: nothing to stop
         busy = [thread for thread in targets if self._can_be_interrupted(thread)]
         row = self.log.append(
             self.primary,
             "user.interrupt",
-            {"session_thread_id": wanted} if wanted else {},
+            payload,
             private=self._private(),
             queued=bool(busy),
             processed=not busy,
@@ -129,14 +147,19 @@ class _Receiver:
             self.wake.add(thread.pk)
         return row
 
+    def _unrecorded(self, type_: str, payload: dict[str, Any]) -> Event:
+        """What a client is told of an event that changes nothing and does not stand in the log."""
+        return Event(public_id=new_id(EVENT), type=type_, payload=dump(payload), processed_at=self.log.now)
+
     @staticmethod
     def _can_be_interrupted(thread: Thread) -> bool:
-        return thread.status in status.WORKING or thread.phase == Thread.Phase.WAITING_USER
+        return thread.status in status.WORKING or thread.phase in STOPPABLE
 
     def _find_call(self, field: str, public_id: str) -> ToolCall:
         call = (
-            ToolCall.objects.select_related("thread__parent", "use_event")
-            .filter(session=self.log.session, use_event__public_id=public_id)
+            ToolCall.objects.select_related("thread", "use_event", "crosspost_event")
+            .filter(Q(use_event__public_id=public_id) | Q(crosspost_event__public_id=public_id))
+            .filter(session=self.log.session)
             .first()
         )
         if call is None:
@@ -156,34 +179,45 @@ class _Receiver:
         call.decided_by = self.by or ""
         call.state = ToolCall.State.READY
         call.save(update_fields=["decision", "deny_message", "decided_by", "state"])
-        fields = ("tool_use_id", "result", "deny_message")
-        return self._answer(call, event, {name: event[name] for name in fields if name in event})
+        fields = ("result", "deny_message")
+        echo, _ = self._answer(call, event, "tool_use_id", {name: event[name] for name in fields if name in event})
+        return echo
 
     def _custom_result(self, event: dict[str, Any]) -> Event:
         call = self._find_call("custom_tool_use_id", event["custom_tool_use_id"])
         if call.kind != ToolCall.Kind.CUSTOM:
             raise Invalid(f"custom_tool_use_id: {event['custom_tool_use_id']} is not a custom tool call.")
-        fields = ("custom_tool_use_id", "content", "is_error")
-        row = self._answer(call, event, {name: event[name] for name in fields if name in event})
+        given: dict[str, Any] = {name: event[name] for name in ("content", "is_error") if name in event}
+        echo, own = self._answer(call, event, "custom_tool_use_id", given)
         call.decision = "answered"
         call.state = ToolCall.State.DONE
         call.is_error = bool(event.get("is_error"))
         call.ended_at = self.log.now
         call.decided_by = self.by or ""
         call.save(update_fields=["decision", "state", "is_error", "ended_at", "decided_by"])
-        call.result_event = row
+        call.result_event = own
         self.log.later(lambda: call.save(update_fields=["result_event"]))
-        return row
+        return echo
 
-    def _answer(self, call: ToolCall, event: dict[str, Any], payload: dict[str, Any]) -> Event:
-        """Echo an answer on the primary stream, and on the child's when it concerns a child."""
+    def _answer(
+        self, call: ToolCall, event: dict[str, Any], reference: str, given: dict[str, Any]
+    ) -> tuple[Event, Event]:
+        """Echo an answer on the session's stream, and on a child's own: each names the call as that stream does.
+
+        Returns:
+            The echo, and the event on the stream of the thread that made the call (the same for the primary).
+        """
         thread = self._own(call.thread)
-        if not thread.is_primary:
-            self.log.append(thread, event["type"], payload, private=self._private(), cause=call.use_event)
-            payload = {**payload, "session_thread_id": thread.public_id}
-        row = self.log.append(self.primary, event["type"], payload, private=self._private(), cause=call.use_event)
         self.answered[thread.pk] = thread
-        return row
+        payload = {reference: call.use_event.public_id, **given}
+        private = self._private()
+        own = self.log.append(thread, event["type"], payload, private=private, cause=call.use_event)
+        self.answers[thread.pk] = own
+        if thread.is_primary:
+            return own, own
+        shown = call.crosspost_event or call.use_event
+        payload = {**payload, reference: shown.public_id, "session_thread_id": thread.public_id}
+        return self.log.append(self.primary, event["type"], payload, private=private, cause=shown), own
 
     def _own(self, thread: Thread) -> Thread:
         """This receiver's instance of a thread, so that its changes are saved once."""
@@ -193,43 +227,24 @@ class _Receiver:
         """Go on when nothing is left to wait for; repeat the idle state with the rest otherwise."""
         if thread.phase != Thread.Phase.WAITING_USER:
             return  # still working on other calls of the batch: it will see the answer by itself
-        waiting = waiting_ids(thread)
+        waiting = status.waiting_ids(self.log, thread, on_session=False)
         if waiting:
             status.set_idle(self.log, thread, {"type": "requires_action", "event_ids": waiting})
             return
         self._settle(thread)
 
     def _settle(self, thread: Thread) -> None:
-        if waiting_ids(thread):
+        if status.waiting_ids(self.log, thread):
             return
         thread.phase = Thread.Phase.TOOL_BATCH
         thread.runnable_at = self.log.now
         self.log.touch(thread, "phase", "runnable_at")
-        status.set_running(self.log, thread)
+        status.set_running(self.log, thread, cause=self.answers.get(thread.pk))
         self.wake.add(thread.pk)
 
     def _make_ready(self, thread: Thread, *, cause: Event) -> None:
         make_ready(self.log, thread, cause=cause)
         self.wake.add(thread.pk)
-
-
-def make_ready(log: Log, thread: Thread, *, cause: Event | int | None) -> None:
-    """Start a turn: the thread is running and a worker may claim it."""
-    thread.phase = Thread.Phase.READY
-    thread.runnable_at = log.now
-    thread.turn_no += 1
-    thread.tool_rounds = thread.model_attempts = thread.bad_calls_in_a_row = 0
-    log.touch(thread, "phase", "runnable_at", "turn_no", "tool_rounds", "model_attempts", "bad_calls_in_a_row")
-    status.set_running(log, thread, cause=cause)
-
-
-def waiting_ids(thread: Thread) -> list[str]:
-    """Event ids of the calls that wait for a person or a client, in the order they were made."""
-    return list(
-        ToolCall.objects.filter(thread=thread, state=ToolCall.State.WAITING)
-        .order_by("use_event__seq")
-        .values_list("use_event__public_id", flat=True)
-    )
 
 
 def check_message_content(workspace: Workspace, content: list[dict[str, Any]]) -> None:

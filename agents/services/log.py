@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Model
-from django.utils import timezone
 
 from agents.errors import NotFound
 from agents.ids import EVENT, new_id
@@ -78,8 +77,9 @@ def clean(value: Any) -> Any:
 class Log:
     """A locked session and the events to append to it. Written in one go when the block ends.
 
-    `now` is one moment for everything in the block. State fields changed on `session` and on threads given to
-    `touch` are saved with it, and so are the rows given to `add` and `change`.
+    `now` is one moment for everything in the block, by the database's clock: workers' clocks may differ. State fields
+    changed on `session` and on threads given to `touch` are saved with it, and so are the rows given to `add` and
+    `change`.
     """
 
     session: Session
@@ -92,10 +92,32 @@ class Log:
     _added: list[Model] = field(default_factory=list)
     _changed: dict[tuple[type[Model], int], tuple[Model, set[str]]] = field(default_factory=dict)
     _later: list[Callable[[], object]] = field(default_factory=list)
+    _written: int = 0  # events stored by `flush`
 
     def own(self, thread: Thread) -> Thread:
         """The one instance of a thread that this block changes and saves: the first that was shown to it."""
         return self._known.setdefault(thread.pk, thread)
+
+    def known(self) -> Iterable[Thread]:
+        """The threads this block has been shown, as they are now."""
+        return self._known.values()
+
+    def primary(self) -> Thread:
+        """The session's own thread: what is appended to it appears on the session's stream."""
+        found = next((thread for thread in self._known.values() if thread.is_primary), None)
+        if found is None:
+            rows = log_sql.select(Thread, "r.session_id = $1 AND r.parent_id IS NULL", self.session.pk, light=True)
+            found = self.own(rows[0])
+        return found
+
+    def find_thread(self, public_id: str) -> Thread | None:
+        """A thread of this session by its id; None when there is none."""
+        known = next((thread for thread in self._known.values() if thread.public_id == public_id), None)
+        if known is not None:
+            return known
+        condition = "r.session_id = $1 AND r.public_id = $2"
+        rows = log_sql.select(Thread, condition, self.session.pk, public_id, light=True)
+        return self.own(rows[0]) if rows else None
 
     def append(
         self,
@@ -120,7 +142,7 @@ class Log:
         session, thread = self.session, self.own(thread)
         session.last_seq += 1
         session.event_count += 1 if visible else 0
-        if type in COUNTED_AS_TOOL_CALL:
+        if type in COUNTED_AS_TOOL_CALL and "session_thread_id" not in (payload or {}):  # else a child's, shown again
             session.tool_call_count += 1
         elif type == "session.error":
             session.error_count += 1
@@ -141,7 +163,7 @@ class Log:
             processed_at=self.now if processed else None,
         )
         if self.step is not None:
-            event.step, event.ordinal = self.step, len(self._events)
+            event.step, event.ordinal = self.step, self._written + len(self._events)
         if visible:
             thread.event_count += 1
             self.touch(thread, "event_count")
@@ -173,17 +195,24 @@ class Log:
         if row.pk is not None:  # else it was added in this block, and is inserted as it is at the end
             self._changed.setdefault((type(row), row.pk), (row, set()))[1].update(fields)
 
-    def flush_changes(self) -> None:
-        """Let queries in the rest of the block see the rows given to `change`; they are saved again at its end."""
-        log_sql.update(self._changed.values())
+    def flush(self) -> None:
+        """Let queries in the rest of the block see the events and rows given to it so far."""
+        log_sql.insert(self._events)
+        self._written += len(self._events)
+        self._events = []
+        for _, rows in groupby(self._added, key=type):
+            log_sql.insert(list(rows))
+        self._added = []
+        log_sql.update(self._changed.values())  # what changes on after this is saved again at the end
 
     def later(self, write: Callable[[], object]) -> None:
         """Run `write` in the same transaction once the events are stored and have their keys."""
         self._later.append(write)
 
     def _write(self) -> None:
-        if self._events:
-            log_sql.insert(self._events)
+        log_sql.insert(self._events)
+        appended = bool(self._written or self._events)
+        if appended:
             self._session_fields.update(STATE_FIELDS)
         for _, rows in groupby(self._added, key=type):
             log_sql.insert(list(rows))
@@ -196,7 +225,7 @@ class Log:
         for thread, fields in self._threads.values():
             thread.updated_at = self.now
             changes.append((thread, fields | {"updated_at"}))
-        news = (EVENT_CHANNEL, f"{self.session.pk}:{self.session.last_seq}") if self._events else None
+        news = (EVENT_CHANNEL, f"{self.session.pk}:{self.session.last_seq}") if appended else None
         log_sql.update(changes, notification=news)
 
 
@@ -212,10 +241,10 @@ def open_log(session_pk: int) -> Iterator[Log]:
     Raises SessionGone when the session has been deleted.
     """
     with transaction.atomic():
-        session = log_sql.lock_session(session_pk)
-        if session is None:
+        found = log_sql.lock_session(session_pk)
+        if found is None:
             raise SessionGone(DELETED)
-        log = Log(session=session, now=timezone.now())
+        log = Log(session=found[0], now=found[1])
         yield log
         log._write()
 
@@ -227,6 +256,6 @@ def open_thread_log(session_pk: int, thread_pk: int) -> Iterator[tuple[Log, Thre
         found = log_sql.lock_session_and_thread(session_pk, thread_pk)
         if found is None:
             raise SessionGone(DELETED)
-        log = Log(session=found[0], now=timezone.now())
+        log = Log(session=found[0], now=found[2])
         yield log, log.own(found[1])
         log._write()

@@ -8,6 +8,7 @@ themselves, both ways: a row read or written here is the same as through a manag
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from agents.models import Event, Session, Thread, ToolCall
 Row = TypeVar("Row", bound=Model)
 
 SENT_AS_THEY_ARE = (BooleanField, CharField, DateTimeField, TextField)
+# Long, and fixed while a worker drives a thread: left out where rows are locked, and read when somebody asks for it.
+LEFT_OUT = "agent_snapshot"
 MAX_PARAMETERS = 65_535  # of one statement, by PostgreSQL's protocol
 PREPARE_AFTER = 2  # uses of a statement on one connection
 
@@ -45,27 +48,28 @@ def claim(sql: str, *values: Any) -> Thread | None:
     return _load(Thread, found[0]) if found else None
 
 
-def lock_session(session_pk: int) -> Session | None:
-    """The session, locked until the transaction ends; None when it is gone."""
+def lock_session(session_pk: int) -> tuple[Session, datetime] | None:
+    """The session without its snapshot, locked until the transaction ends, and the database's time; None when gone."""
     found = execute(_locking(Session), [session_pk])
-    return _load(Session, found[0]) if found else None
+    return (_load(Session, found[0][:-1], light=True), found[0][-1]) if found else None
 
 
-def lock_session_and_thread(session_pk: int, thread_pk: int) -> tuple[Session, Thread] | None:
-    """Both, locked in this order as everywhere; None when one is gone."""
+def lock_session_and_thread(session_pk: int, thread_pk: int) -> tuple[Session, Thread, datetime] | None:
+    """As `lock_session`, and the thread with it, locked in this order as everywhere; None when one is gone."""
     found = execute(_locking_both(), [session_pk, thread_pk])
     if not found:
         return None
-    split = len(_fields(Session))
-    session, thread = _load(Session, found[0][:split]), _load(Thread, found[0][split:])
+    split = len(_names(Session, True))
+    session = _load(Session, found[0][:split], light=True)
+    thread = _load(Thread, found[0][split:-1], light=True)
     thread.session = session
-    return session, thread
+    return session, thread, found[0][-1]
 
 
-def select(model: type[Row], condition: str, *values: Any) -> list[Row]:
-    """The rows for which `condition` holds; it may go on with ORDER BY and LIMIT."""
-    found = execute(f"{_selecting(model)} WHERE {condition}", values)
-    return [_load(model, row) for row in found]
+def select(model: type[Row], condition: str, *values: Any, light: bool = False) -> list[Row]:
+    """The rows for which `condition` holds; it may go on with ORDER BY and LIMIT. `light` ones lack their snapshot."""
+    found = execute(f"{_selecting(model, light)} WHERE {condition}", values)
+    return [_load(model, row, light=light) for row in found]
 
 
 def open_calls(thread_pk: int) -> list[ToolCall]:
@@ -149,11 +153,11 @@ def _to_database(field: Any) -> Callable[[Any], Any] | None:
     return lambda value: field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
-def _load(model: type[Row], values: Sequence[Any]) -> Row:
+def _load(model: type[Row], values: Sequence[Any], *, light: bool = False) -> Row:
     converted = list(values)
-    for place, convert in _converters(model):
+    for place, convert in _converters(model, light):
         converted[place] = convert(converted[place], None, connections[DEFAULT_DB_ALIAS])
-    return model.from_db(DEFAULT_DB_ALIAS, _names(model), converted)
+    return model.from_db(DEFAULT_DB_ALIAS, _names(model, light), converted)
 
 
 @lru_cache
@@ -161,38 +165,43 @@ def _relations(model: type[Model]) -> list[Any]:
     return [field for field in _fields(model) if field.is_relation]
 
 
-@lru_cache
-def _names(model: type[Model]) -> list[str]:
-    return [field.attname for field in _fields(model)]
+def _read(model: type[Model], light: bool) -> list[Any]:
+    return [field for field in _fields(model) if not (light and field.name == LEFT_OUT)]
 
 
 @lru_cache
-def _converters(model: type[Model]) -> list[tuple[int, Any]]:
+def _names(model: type[Model], light: bool = False) -> list[str]:
+    return [field.attname for field in _read(model, light)]
+
+
+@lru_cache
+def _converters(model: type[Model], light: bool = False) -> list[tuple[int, Any]]:
     return [
         (place, convert)
-        for place, field in enumerate(_fields(model))
+        for place, field in enumerate(_read(model, light))
         for convert in field.get_db_converters(connections[DEFAULT_DB_ALIAS])
     ]
 
 
-def _columns(model: type[Model], alias: str) -> str:
-    return ", ".join(f'{alias}."{field.column}"' for field in _fields(model))
+def _columns(model: type[Model], alias: str, light: bool = False) -> str:
+    return ", ".join(f'{alias}."{field.column}"' for field in _read(model, light))
 
 
 @lru_cache
-def _selecting(model: type[Model]) -> str:
-    return f"SELECT {_columns(model, 'r')} FROM {model._meta.db_table} r"  # noqa: S608 (names of our own)
+def _selecting(model: type[Model], light: bool = False) -> str:
+    return f"SELECT {_columns(model, 'r', light)} FROM {model._meta.db_table} r"  # noqa: S608 (names of our own)
 
 
 @lru_cache
 def _locking(model: type[Model]) -> str:
-    return f"{_selecting(model)} WHERE r.id = $1 FOR UPDATE"
+    columns = _columns(model, "r", True)
+    return f"SELECT {columns}, clock_timestamp() FROM {model._meta.db_table} r WHERE r.id = $1 FOR UPDATE"  # noqa: S608
 
 
 @lru_cache
 def _locking_both() -> str:
     return (
-        f"SELECT {_columns(Session, 's')}, {_columns(Thread, 't')}"  # noqa: S608 (names of our own)
+        f"SELECT {_columns(Session, 's', True)}, {_columns(Thread, 't', True)}, clock_timestamp()"  # noqa: S608 (ours)
         f" FROM {Session._meta.db_table} s JOIN {Thread._meta.db_table} t ON t.session_id = s.id"
         " WHERE s.id = $1 AND t.id = $2 FOR UPDATE OF s, t"
     )

@@ -90,7 +90,8 @@ def read_state(session: Session) -> tuple[dict[str, Any], dict[int, dict[str, An
         elif event.type == "span.model_request_end":
             whole.add_usage(event.private_data)
             own.add_usage(event.private_data)
-        totals["tool_call_count"] += event.type in COUNTED_AS_TOOL_CALL
+        if event.type in COUNTED_AS_TOOL_CALL:
+            totals["tool_call_count"] += "session_thread_id" not in event.data
         totals["error_count"] += event.type == "session.error"
         totals["thread_count"] += event.type == "session.thread_created"
     return {**whole.fields(), **totals}, {pk: state.fields() for pk, state in threads.items()}

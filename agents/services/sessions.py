@@ -9,13 +9,16 @@ from django.db import connection, transaction
 
 from agents.errors import Invalid, NotBuilt, NotFound
 from agents.models import Environment, Session, Thread, Workspace
-from agents.services import snapshots, status
-from agents.services.events import check_message_content, make_ready
+from agents.services import budgets, snapshots, status
+from agents.services.events import check_message_content
 from agents.services.hints import wake
 from agents.services.log import EVENT_CHANNEL, Log, notify, open_log
 from agents.services.metadata import check_metadata, patch_metadata
 from agents.services.resources import MAX_RESOURCES, add_resource
+from agents.services.rosters import models_of
 from agents.services.sandboxes import remove_after_commit
+from agents.services.threads import warn_of_mcp
+from agents.services.turns import make_ready
 
 MAX_INITIAL_EVENTS = 50
 MAX_FILE_DOCUMENTS = 100
@@ -59,7 +62,8 @@ def create_session(
         title=values.get("title"),
         metadata=metadata,
         created_by=by,
-        simulated=snapshot["model"]["id"].startswith("simulated/"),
+        simulated=all(model.startswith("simulated/") for model in models_of(snapshot)),
+        budget_cents=_budget_cents(values.get("budget"), snapshot),
     )
     Thread.objects.create(session=session, agent_name=snapshot["name"], agent_snapshot=snapshot)
     resources = values.get("resources") or []
@@ -73,12 +77,18 @@ def create_session(
     return session
 
 
+def _budget_cents(budget: dict[str, Any] | None, snapshot: dict[str, Any]) -> int | None:
+    if budget is None:
+        return None
+    cents = budgets.limit_cents(budget)
+    budgets.check_models(snapshot)
+    return cents
+
+
 def refuse_unbuilt(values: dict[str, Any]) -> None:
     """What the contract has and Daybreak does not have yet is refused by name, never accepted and ignored."""
     if values.get("vault_ids"):
         raise NotBuilt("Vaults (vault_ids) are not built yet.")
-    if values.get("budget") is not None:
-        raise NotBuilt("Session budgets (budget) are not built yet.")
     kinds = {resource["type"] for resource in values.get("resources") or []}
     if "github_repository" in kinds:
         raise NotBuilt("Repositories as resources (github_repository) are not built yet.")
@@ -124,34 +134,16 @@ def _start(session: Session, events: list[dict[str, Any]], sender: str | None) -
             log.append(thread, event["type"], {"content": event["content"]}, private=private, processed=False)
             for event in events
         ]
-        _warn_of_mcp(log, thread)
+        warn_of_mcp(log, thread)
         if rows:
             make_ready(log, thread, cause=rows[0])
             wake(thread.pk)
 
 
-def _warn_of_mcp(log: Log, thread: Thread) -> None:
-    for server in log.session.agent_snapshot["mcp_servers"]:
-        log.append(
-            thread,
-            "session.error",
-            {
-                "error": {
-                    "type": "mcp_connection_failed_error",
-                    "mcp_server_name": server["name"],
-                    "message": "Connections to MCP servers are not built yet; the session goes on without this one.",
-                    "retry_status": {"type": "exhausted"},
-                }
-            },
-        )
-
-
 def update_session(session: Session, *, changes: dict[str, Any]) -> Session:
-    """Change title, metadata or the agent's tools. `session.updated` says what changed, if anything did."""
+    """Change title, metadata, budget or the agent's tools. `session.updated` says what changed, if anything did."""
     if "vault_ids" in changes:
         raise Invalid("vault_ids cannot be changed on a session.")
-    if changes.get("budget", ...) is not ...:
-        raise Invalid("budget: this session was created without a budget (budget_create_only).")
     with open_log(session.pk) as log:
         if log.session.is_imported:
             raise Invalid("This session was imported. It can be read, not changed.")
@@ -161,7 +153,9 @@ def update_session(session: Session, *, changes: dict[str, Any]) -> Session:
         if changed:
             if changed.get("metadata") == {}:
                 del changed["metadata"]  # the contract leaves it out when nothing is left in it
-            log.append(log.session.primary_thread, "session.updated", changed)
+            log.append(log.primary(), "session.updated", changed)
+        if "budget" in changes:
+            budgets.go_on(log)
     session.refresh_from_db()
     return session
 
@@ -177,6 +171,8 @@ def _apply(log: Log, changes: dict[str, Any]) -> dict[str, Any]:
             session.metadata = metadata
             log.touch_session("metadata")
             changed["metadata"] = metadata
+    if "budget" in changes and budgets.change(log, changes["budget"]):
+        changed["budget"] = status.budget_wire(session)
     if changes.get("agent") is not None:
         snapshot = snapshots.replace_tools(session.agent_snapshot, changes["agent"])
         if session.status != Session.Status.IDLE:
@@ -184,7 +180,7 @@ def _apply(log: Log, changes: dict[str, Any]) -> dict[str, Any]:
         if snapshot != session.agent_snapshot:
             session.agent_snapshot = changed["agent"] = snapshot
             log.touch_session("agent_snapshot")
-            thread = session.primary_thread
+            thread = log.primary()
             thread.agent_snapshot = snapshot
             log.touch(thread, "agent_snapshot")
     return changed
@@ -224,6 +220,8 @@ def delete_session(session: Session) -> None:
 
 DELETE_IN_ORDER = (
     "DELETE FROM agents_annotation WHERE session_id = %s",
+    "DELETE FROM agents_fileversion WHERE session_id = %s",
+    "DELETE FROM agents_seenfile WHERE thread_id IN (SELECT id FROM agents_thread WHERE session_id = %s)",
     "DELETE FROM agents_toolcall WHERE session_id = %s",
     "DELETE FROM agents_modelattempt WHERE step_id IN (SELECT id FROM agents_step WHERE session_id = %s)",
     "DELETE FROM agents_event WHERE session_id = %s",

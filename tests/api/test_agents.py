@@ -410,7 +410,6 @@ def test_the_largest_texts_are_fine(client):
     "extra, feature",
     [
         ({"skills": [{"type": "anthropic", "skill_id": "xlsx"}]}, "Skills"),
-        ({"multiagent": {"type": "coordinator", "agents": [{"type": "self"}]}}, "multiagent"),
         ({"execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/x"}}, "service_account"),
         ({"model": {"id": MODEL, "inference_geo": "us"}}, "inference_geo"),
     ],

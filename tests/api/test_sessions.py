@@ -312,7 +312,6 @@ def test_an_environment_in_use_cannot_be_deleted(client):
     "values, feature",
     [
         ({"vault_ids": ["vlt_x"]}, "Vaults"),
-        ({"budget": {"type": "limit", "max_list_cost": {"amount": "100", "currency": "USD"}}}, "budget"),
         ({"resources": [{"type": "memory_store", "memory_store_id": "memstore_x"}]}, "Memory stores"),
         (
             {"resources": [{"type": "github_repository", "url": "https://github.com/o/r", "authorization_token": "t"}]},

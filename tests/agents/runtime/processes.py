@@ -8,8 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+__all__ = ["crew", "nursery"]
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,13 +26,23 @@ class Worker:
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
+    @property
+    def alive(self) -> bool:
+        return Path(f"/proc/{self.pid}").exists()
+
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """As a crash does: no clean-up of its own runs."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+
+    def wait_end(self, timeout_s: float = 40.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.alive:
+            assert time.monotonic() < deadline, "the worker did not end"
+            time.sleep(0.02)
 
 
 class Nursery:
@@ -71,3 +87,52 @@ def worker_environment(dsn: str, settings: Any, **extra: str) -> dict[str, str]:
         "LOG_LEVEL": "ERROR",
         **extra,
     }
+
+
+@pytest.fixture(scope="module")
+def nursery(database_dsn: str) -> Iterator[Nursery]:
+    """Loading everything takes seconds: once for all tests of a module."""
+    from django.conf import settings
+
+    running = Nursery(worker_environment(database_dsn, settings))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def crew(committed_db: None, nursery: Nursery, settings: Any) -> Iterator[Callable[..., list[Worker]]]:
+    """`crew(n, **environment)`: n worker processes; those still alive are ended after the test."""
+    settings.DAYBREAK_HINTS = False
+    started: list[Worker] = []
+
+    def start(count: int = 1, **environment: str) -> list[Worker]:
+        new = [nursery.start(**environment) for _ in range(count)]
+        started.extend(new)
+        return new
+
+    yield start
+    for worker in started:
+        worker.kill()
+    for worker in started:
+        worker.wait_end()
+    _wait_until_nobody_writes()
+    from agents.sandbox import client
+
+    client.stop_all(settings.DAYBREAK_DATA_DIR)
+
+
+def _wait_until_nobody_writes() -> None:
+    """The database notices late that a client was killed, and may be in the middle of a statement for it."""
+    from django.db import connection
+
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND state IN ('active', 'idle in transaction', 'idle in transaction (aborted)')"
+    )
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(busy)
+            if cursor.fetchone() == (0,):
+                return
+        time.sleep(0.05)
