@@ -8,12 +8,13 @@ from typing import Any
 from django import forms
 
 from agents.api.schemas import parse
-from agents.errors import Invalid
+from agents.errors import DaybreakError
 from agents.models import Agent, Workspace
 from agents.providers.catalog import list_models
 from agents.providers.catalog_file import CatalogInvalid
 from agents.services import agents
 from agents.services.toolsets import AGENT_TOOLSET, BUILT_IN_TOOLS
+from console.roster_form import RosterFields, initial_roster, is_choosable
 
 Wire = dict[str, Any]
 
@@ -33,7 +34,7 @@ IN_REST = ("mcp_servers", "skills", "multiagent", "metadata")
 EMPTY_REST: Wire = {"tools": [], "mcp_servers": [], "skills": [], "multiagent": None, "metadata": {}}
 
 
-class AgentForm(forms.Form):
+class AgentForm(RosterFields):
     """Everything about an agent. What has no field of its own is in `rest`, as the JSON the API takes."""
 
     name = forms.CharField(max_length=256)
@@ -56,12 +57,16 @@ class AgentForm(forms.Form):
         strip=False,
         label="Everything else, as JSON",
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "code"}),
-        help_text="Custom tools, MCP toolsets and servers, skills, other agents, metadata: as in the API.",
+        help_text="Custom tools, MCP toolsets and servers, skills, metadata: as in the API. "
+        "The team can also be written here, as multiagent, when nobody is chosen above.",
     )
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, workspace: Workspace, owner: Agent | None = None, current: Wire | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.offer(workspace, owner=owner, stored=(current or {}).get("multiagent"))
         if not self.is_bound and self.known_models:
             self.fields["model"].initial = self.known_models[0][0]
         for tool in BUILT_IN_TOOLS:
@@ -98,9 +103,18 @@ class AgentForm(forms.Form):
             raise forms.ValidationError("tools: must be a list.")
         return {**EMPTY_REST, **rest}
 
-    def blame(self, exc: Invalid) -> None:
+    def clean(self) -> dict[str, Any]:
+        """The team is said in one place only."""
+        if self.has_team and self.cleaned_data.get("rest", EMPTY_REST)["multiagent"] is not None:
+            self.add_error("rest", "The team is chosen above. Take multiagent out here, or choose nobody above.")
+        return self.cleaned_data
+
+    def blame(self, exc: DaybreakError, current: Wire | None = None) -> None:
         """Put a service's complaint beside the field it is about."""
         root = exc.message.split(":", 1)[0].split(".", 1)[0].strip()
+        if root == "multiagent" and self.has_team:
+            self.add_error("team", self.said_of_team(exc, self.roster((current or {}).get("multiagent"))))
+            return
         own = {"name": "name", "description": "description", "model": "model", "system": "system"}
         in_rest = root in EMPTY_REST
         self.add_error(own.get(root, "rest" if in_rest else None), exc.message)
@@ -110,6 +124,8 @@ def initial_of(definition: Wire, version: int) -> dict[str, Any]:
     """The form's initial values for an existing definition."""
     toolset = _toolset(definition)
     rest = {key: definition.get(key) for key in IN_REST}
+    team = definition.get("multiagent")
+    rest["multiagent"] = None if is_choosable(team) else team
     others = [tool for tool in definition.get("tools", []) if tool.get("type") != AGENT_TOOLSET]
     return {
         "name": definition["name"],
@@ -119,6 +135,7 @@ def initial_of(definition: Wire, version: int) -> dict[str, Any]:
         "toolset": toolset is not None,
         "rest": json.dumps({"tools": others, **rest}, indent=2, ensure_ascii=False),
         "version": version,
+        **initial_roster(team),
         **{f"tool_{tool}": _policy_of(toolset, tool) for tool in BUILT_IN_TOOLS},
     }
 
@@ -140,6 +157,8 @@ def definition_from(form: AgentForm, current: Wire | None = None) -> Wire:
     """The body of a create request. Options of built-in tools that have no field are kept from `current`."""
     data = form.cleaned_data
     rest: Wire = dict(data["rest"])
+    if form.has_team:
+        rest["multiagent"] = form.roster((current or {}).get("multiagent"))
     tools = rest.pop("tools")
     if data["toolset"]:
         tools = [_toolset_from(data, _toolset(current or {})), *tools]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -119,6 +120,26 @@ class MessageForm(forms.Form):
         if not text.strip():
             raise forms.ValidationError("Write a message first.")
         return text.replace("\r\n", "\n")
+
+
+class BudgetForm(forms.Form):
+    """A session's new budget in dollars, or that it has none any more."""
+
+    dollars = forms.DecimalField(required=False, min_value=Decimal("0.01"), max_digits=12, decimal_places=2)
+    remove = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if not values.get("remove") and values.get("dollars") is None:
+            raise forms.ValidationError("Write an amount.")
+        return values
+
+    def budget(self) -> dict[str, Any] | None:
+        """As the API writes it; None to remove it."""
+        if self.cleaned_data["remove"]:
+            return None
+        amount = str(int(self.cleaned_data["dollars"] * 100))
+        return {"type": "limit", "max_list_cost": {"amount": amount, "currency": "USD"}}
 
 
 class ConfirmationForm(forms.Form):

@@ -43,10 +43,13 @@ _STROKE = {
 _SHAPES = {
     "running": '<circle cx="8" cy="8" r="4.5" fill="currentColor"/>',
     "retrying": '<path d="M8 3.5a4.5 4.5 0 0 1 0 9z" fill="currentColor"/><circle cx="8" cy="8" r="4.5"/>',
+    "expecting": '<circle cx="8" cy="8" r="4.5"/><circle cx="8" cy="8" r="1.5" fill="currentColor"/>',
     "idle": '<circle cx="8" cy="8" r="4.25"/>',
     "waiting": '<path d="M8 2.8 13.2 8 8 13.2 2.8 8z" fill="currentColor"/>',
     "failed": '<path d="M8 3 13.5 12.8h-11z" fill="currentColor"/>',
     "done": '<path d="m3.2 8.4 3.2 3.2 6.4-6.8" stroke-width="2"/>',
+    "team": '<circle cx="8" cy="4" r="2"/><circle cx="3.5" cy="12" r="1.75"/><circle cx="12.5" cy="12" r="1.75"/>'
+    '<path d="M7 5.8 4.3 10.4M9 5.8l2.7 4.6"/>',
     "archived": '<rect x="3.5" y="3.5" width="9" height="9" rx="1.5"/>',
     "simulated": '<rect x="3" y="3" width="10" height="10" rx="1"/>'
     '<path d="M3.4 9.4 9.4 3.4M5 13l8-8M9.6 12.8l3.2-3.2"/>',

@@ -14,12 +14,14 @@ from agents.models import Annotation, Event, Session, ToolCall
 from console import formats
 from console.story.content import as_json, blocks_of
 from console.story.rows import EventRow, Lane, RowMaker
+from console.story.told import told_events, without_copies
 from console.text import cut, strip_controls
 
 MAX_PART = 100_000  # characters of one part; the rest is in the raw event
 MAX_IMAGE_BYTES = 2_000_000
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 EFFECTS = 10
+CAUSES = 4  # steps back over records that no page tells of
 EFFECTS_WITHIN = 5_000  # events after this one that are looked through
 
 
@@ -62,22 +64,19 @@ class EventDetail:
 
 def detail_of(event: Event, session: Session, lanes: Mapping[int, Lane]) -> EventDetail:
     maker = RowMaker(session, lanes)
-    effects = list(
-        Event.objects.filter(session=session, visible=True, cause_seq=event.seq)
-        .filter(seq__gt=event.seq, seq__lte=event.seq + EFFECTS_WITHIN)
-        .order_by("seq")[:EFFECTS]
-    )
+    effects = _effects(event, session)
     cause = _cause(event, session)
     row, *around = maker.rows([event, *cause, *effects])
     causes, effect_rows = around[: len(cause)], around[len(cause) :]
     text, left_out = cut(wire_text(event), MAX_PART)
+    title = "The event as the API gives it" if event.visible else "The record, which the API does not show"
     return EventDetail(
         row=row,
         parts=tuple(parts_of(event.type, event.data, event.private_data)),
         facts=tuple(_facts(event, session, row)),
         cause=causes[0] if causes else None,
         effects=tuple(effect_rows),
-        raw=Part("code", text, "The event as the API gives it", left_out),
+        raw=Part("code", text, title, left_out),
         annotations=row.annotations,
     )
 
@@ -111,6 +110,8 @@ def parts_of(type_: str, data: dict[str, Any], private: dict[str, Any]) -> Itera
             yield _part("markdown", str(rubric.get("content") or rubric.get("text") or as_json(rubric)), "Rubric")
     elif type_ == "span.outcome_evaluation_end":
         yield _part("markdown", str(data.get("explanation", "")))
+    elif type_ == "daybreak.warning":
+        yield _part("text", str(data.get("message", "")))
     elif type_ == "user.tool_confirmation" and data.get("deny_message"):
         yield _part("text", str(data["deny_message"]))
     else:
@@ -199,16 +200,33 @@ def _facts(event: Event, session: Session, row: EventRow) -> Iterator[Fact]:
             yield Fact("Taken up", formats.exact(event.processed_at))
     if row.queued:
         yield Fact("Taken up", "not yet: it waits until the agent finishes its turn")
+    if row.counterpart:
+        half = "Received" if event.type.endswith("_sent") else "Sent"
+        yield Fact(half, f"by {row.counterpart.lane.label}", event_id=row.counterpart.event_id)
     if row.took:
         yield Fact("Took", row.took)
     yield from _answer(event)
 
 
 def _cause(event: Event, session: Session) -> list[Event]:
-    """The event that made this one happen, if one is recorded."""
-    if event.cause_seq is None or event.cause_seq == event.seq:
-        return []
-    return list(Event.objects.filter(session=session, seq=event.cause_seq, visible=True))
+    """The event that made this one happen, if one is recorded: the nearest that a page tells of."""
+    seq, told = event.cause_seq, told_events(session)
+    for _ in range(CAUSES):
+        if seq is None or seq >= event.seq:
+            return []
+        if found := told.filter(seq=seq).first():
+            return [found]
+        seq = Event.objects.filter(session=session, seq=seq).values_list("cause_seq", flat=True).first()
+    return []
+
+
+def _effects(event: Event, session: Session) -> list[Event]:
+    """What this event made happen: directly, or through a record that no page tells of."""
+    within = {"seq__gt": event.seq, "seq__lte": event.seq + EFFECTS_WITHIN}
+    own = Event.objects.filter(session=session, **within)
+    through = own.filter(cause_seq=event.seq, visible=False).values_list("seq", flat=True)[:EFFECTS]
+    causes = [event.seq, *through]
+    return list(without_copies(told_events(session)).filter(**within, cause_seq__in=causes).order_by("seq")[:EFFECTS])
 
 
 def _answer(event: Event) -> Iterator[Fact]:

@@ -14,6 +14,7 @@ from django.db.models.functions import Cast, Extract, Floor
 from agents.models import Event, Session
 from console import formats
 from console.story.rows import Lane
+from console.story.told import without_copies
 
 WIDTH, HEIGHT = 1000, 20  # of a track, in its own units
 CELLS = 400  # at most this many shapes on one track
@@ -122,7 +123,7 @@ def draw(
     by_order = by_order or not session.has_times
     if session.last_seq > MAX_LIGHT_ROWS:
         return _draw_counted(session, lanes, by_order)
-    rows = Event.objects.filter(session=session, visible=True).order_by("seq")
+    rows = without_copies(Event.objects.filter(session=session, visible=True)).order_by("seq")
     events = [Light(*row) for row in rows.values_list("seq", "thread_id", "type", "created_at")]
     going_on = session.status != Session.Status.IDLE or (session.stop_reason or {}).get("type") == "requires_action"
     return build_picture(
@@ -305,7 +306,7 @@ def _sentence(events: int, **counts: int) -> str:
 
 def _draw_counted(session: Session, lanes: Mapping[int, Lane], by_order: bool) -> Picture:
     """A long log: the database counts kinds per cell of the track."""
-    events = Event.objects.filter(session=session, visible=True)
+    events = without_copies(Event.objects.filter(session=session, visible=True))
     ends = list(events.order_by("seq").values_list("seq", "created_at")[:1])
     ends += list(events.order_by("-seq").values_list("seq", "created_at")[:1])
     if not ends:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from agents.models import Annotation, Event, ModelAttempt, Session, Thread, ToolCall
+from agents.services.mail import SENT
+from agents.services.turns import RECEIVED
 from console import formats
+from console.story.team_words import ended_wait
+from console.story.told import COPIED, COPIED_ANSWERS, WAIT_STARTED
 from console.story.words import Context, Words, usage_words, who_of, words_for
 
 PAGE_SIZE = 200
+MESSAGES_NEARBY = 2_000  # events around a page in which the other half of a message is looked for
 LANES = 10  # distinguishable hues in tokens.css
-# Bookkeeping that a reader of the story can do without; "every event" shows it.
-ROUTINE = (
-    "session.status_running",
-    "session.thread_status_running",
-    "session.thread_status_idle",
-    "session.usage",
-    "span.model_request_end",
-    "span.outcome_evaluation_ongoing",
-)
 _REFERENCES = ("tool_use_id", "mcp_tool_use_id", "custom_tool_use_id")
 _REQUEST_END = "span.model_request_end"
 _INSIDE_REQUEST = ("agent.message", "agent.thinking", "agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use")
@@ -44,6 +40,15 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Counterpart:
+    """The other half of a message between agents: where it was received, or where it was sent."""
+
+    event_id: str
+    lane: Lane
+    says: str
+
+
+@dataclass(frozen=True)
 class EventRow:
     """One line of the list. `clock` is the time since the start, empty for a session without times."""
 
@@ -58,6 +63,7 @@ class EventRow:
     took: str = ""
     inside: bool = False
     queued: bool = False
+    counterpart: Counterpart | None = None
     annotations: tuple[Annotation, ...] = ()
 
 
@@ -98,17 +104,6 @@ def lanes_of(session: Session) -> dict[int, Lane]:
         label = thread.agent_name if number == 1 else f"{thread.agent_name} {number}"
         lanes[thread.pk] = Lane(thread, label, hues[thread.agent_name])
     return lanes
-
-
-def shown_events(session: Session, *, thread: Thread | None = None, everything: bool = False) -> QuerySet[Event]:
-    """The events a reader asked for. Rows of our own bookkeeping are never among them."""
-    events = Event.objects.filter(session=session, visible=True)
-    if thread is not None:
-        events = events.filter(thread=thread)
-    if not everything:
-        bare_thought = Q(type="agent.thinking", private__isnull=True)
-        events = events.exclude(type__in=ROUTINE).exclude(bare_thought)
-    return events
 
 
 def window_from(events: QuerySet[Event], seq: int, size: int = PAGE_SIZE) -> Window:
@@ -157,6 +152,10 @@ class RowMaker:
         data, private = facts.parsed[event.pk]
         lane = self.lanes[event.thread_id]
         words = facts.enrich(event, words_for(event.type, data, private, context))
+        if lane.thread.is_primary:
+            words = _as_copy(words, event.type, data, context)
+        elif event.type in COPIED_ANSWERS:
+            words = replace(words, says=f"{words.says} for {lane.label}")
         at = event.created_at if self.session.has_times else None
         return EventRow(
             public_id=event.public_id,
@@ -169,9 +168,27 @@ class RowMaker:
             clock=formats.offset((at - self.session.created_at).total_seconds()) if at else "",
             took=facts.took(event) if at else "",
             inside=event.type in _INSIDE_REQUEST and facts.has_requests,
-            queued=event.processed_at is None and not self.session.is_imported,
+            queued=event.visible and event.processed_at is None and not self.session.is_imported,
+            counterpart=self._counterpart(event, facts),
             annotations=tuple(facts.annotations.get(event.pk, ())),
         )
+
+    def _counterpart(self, event: Event, facts: _Facts) -> Counterpart | None:
+        other = facts.counterparts.get(event.pk)
+        if other is None:
+            return None
+        lane = self.lanes[other.thread_id]
+        says = f"received by {lane.label}" if other.type == RECEIVED else f"sent by {lane.label}"
+        return Counterpart(other.public_id, lane, says)
+
+
+def _as_copy(words: Words, type_: str, data: dict[str, Any], context: Context) -> Words:
+    """What the session's stream repeats of another agent's own is told as that agent's, and as a copy."""
+    owner = str(data.get("session_thread_id") or context.primary)
+    if type_ not in COPIED + COPIED_ANSWERS or owner == context.primary or owner not in context.agents:
+        return words
+    who = words.who if type_ in COPIED_ANSWERS else context.agents[owner]
+    return replace(words, says=f"{words.says} (copy on the session's stream)", tone="quiet", who=who)
 
 
 class _Facts:
@@ -184,6 +201,8 @@ class _Facts:
         self.ends = self._request_ends(session, events)
         self.attempts = self._attempts(events)
         self.calls = self._tool_calls(events)
+        self.waits = self._waits(events)
+        self.counterparts = self._counterparts(session, events)
         self.annotations = self._annotations(events)
 
     def _tool_names(self, session: Session, events: Sequence[Event]) -> dict[str, str]:
@@ -219,6 +238,33 @@ class _Facts:
             return {}
         return {call.result_event_id: call for call in ToolCall.objects.filter(result_event__in=pks)}  # type: ignore[misc]
 
+    def _waits(self, events: Sequence[Event]) -> dict[int, ToolCall]:
+        """The call behind each wait for agents, by the key of the event with which it began."""
+        begun = {str(self.parsed[e.pk][0].get("tool_use_id")): e.pk for e in events if e.type == WAIT_STARTED}
+        if not begun:
+            return {}
+        calls = ToolCall.objects.filter(use_event__public_id__in=begun).select_related("use_event", "result_event")
+        return {begun[call.use_event.public_id]: call for call in calls}
+
+    def _counterparts(self, session: Session, events: Sequence[Event]) -> dict[int, Event]:
+        """The other half of each message between agents, by the key of the half in this batch."""
+        messages = [event for event in events if event.type in (SENT, RECEIVED)]
+        if not messages:
+            return {}
+        seqs = [event.seq for event in messages]
+        near = {"seq__gte": min(seqs) - MESSAGES_NEARBY, "seq__lte": max(seqs) + MESSAGES_NEARBY}
+        candidates = Event.objects.filter(session=session, type__in=(SENT, RECEIVED), **near)
+        halves: dict[tuple[object, str], Event] = {}
+        for event in candidates.only("pk", "public_id", "type", "thread_id", "private"):
+            halves.setdefault((event.private_data.get("message_id"), event.type), event)
+        found = {}
+        for event in messages:
+            other = RECEIVED if event.type == SENT else SENT
+            message_id = self.parsed[event.pk][1].get("message_id")
+            if message_id and (half := halves.get((message_id, other))):
+                found[event.pk] = half
+        return found
+
     def _annotations(self, events: Sequence[Event]) -> dict[int, list[Annotation]]:
         found: dict[int, list[Annotation]] = defaultdict(list)
         for annotation in Annotation.objects.filter(event__in=[e.pk for e in events]).order_by("pk"):
@@ -226,7 +272,10 @@ class _Facts:
         return found
 
     def enrich(self, event: Event, words: Words) -> Words:
-        """A model request says which model, and what came of it."""
+        """A model request says which model, and what came of it; a wait that is over, how it ended."""
+        wait = self.waits.get(event.pk)
+        if wait is not None and wait.result_event is not None:
+            return ended_wait(words, wait.result_event.data)
         if event.type != "span.model_request_start":
             return words
         attempt, end = self.attempts.get(event.pk), self.ends.get(event.public_id)
@@ -240,11 +289,11 @@ class _Facts:
         return Words(words.icon, words.says, text, tone="failed" if failed else words.tone)
 
     def took(self, event: Event) -> str:
-        """How long a model request or a tool call took."""
+        """How long a model request, a tool call or a wait took."""
         if event.type == "span.model_request_start":
             end = self.ends.get(event.public_id)
             return formats.duration((end.created_at - event.created_at).total_seconds()) if end else ""
-        call = self.calls.get(event.pk)
+        call = self.calls.get(event.pk) or self.waits.get(event.pk)
         if call is None or call.started_at is None or call.ended_at is None:
             return ""
         return formats.duration((call.ended_at - call.started_at).total_seconds())

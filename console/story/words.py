@@ -47,7 +47,7 @@ class Context:
         return self.tools.get(str(event_id), "a tool")
 
     def agent(self, thread_id: object, name: object = None) -> str:
-        return str(name or self.agents.get(str(thread_id)) or "another agent")
+        return str(self.agents.get(str(thread_id)) or name or "another agent")
 
 
 Teller = Callable[[dict[str, Any], dict[str, Any], Context], Words]
@@ -71,7 +71,7 @@ def who_of(type_: str, private: dict[str, Any], agent_name: str) -> str:
         return str(private.get("by") or private.get("speaker") or PERSON)
     if type_.startswith("span.outcome_"):
         return GRADER
-    if type_.startswith(("agent.", "span.", "session.thread_", "session.error")):
+    if type_.startswith(("agent.", "span.", "session.thread_", "session.error", "daybreak.")):
         return agent_name
     return SESSION
 
@@ -177,19 +177,6 @@ def _result(says: str, says_failed: str, data: dict[str, Any]) -> Words:
     return Words("result", says, said, code=True)
 
 
-@tells("agent.thread_message_sent")
-def _sent(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    to = data.get("to_session_thread_id")
-    verb = "reported to" if to == context.primary else "asked"
-    return Words("send", f"{verb} {context.agent(to, data.get('to_agent_name'))}", excerpt(blocks_of(data)))
-
-
-@tells("agent.thread_message_received")
-def _received(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    sender = context.agent(data.get("from_session_thread_id"), data.get("from_agent_name"))
-    return Words("receive", f"heard from {sender}", excerpt(blocks_of(data)))
-
-
 @tells("agent.thread_context_compacted")
 def _compacted(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
     before = data.get("pre_compaction_tokens")
@@ -207,7 +194,9 @@ def _running(data: dict[str, Any], private: dict[str, Any], context: Context) ->
 
 @tells("session.status_rescheduled", "session.thread_status_rescheduled")
 def _rescheduled(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    return Words("retry", "waits before it tries again", who=_thread_name(data, context))
+    until = str(private.get("held_until") or "")[11:19]  # the time of day, in UTC
+    text = f"The provider takes no requests with this key before {until} UTC." if until else ""
+    return Words("retry", "waits before it tries again", text, who=_thread_name(data, context))
 
 
 @tells("session.status_terminated", "session.thread_status_terminated")
@@ -334,47 +323,3 @@ def _graded(data: dict[str, Any], private: dict[str, Any], context: Context) -> 
     }
     says, tone = verdicts.get(str(data.get("result")), (f"gave the verdict {data.get('result')}", ""))
     return Words("flag", says, one_line(str(data.get("explanation") or "")), tone=tone)
-
-
-# Workflow runs
-
-
-@tells("workflow_run.created")
-def _run_created(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    phases = formats.plural(len(data.get("phases") or []), "phase")
-    return Words("branch", f"planned the workflow “{one_line(str(data.get('name', '')), 80)}”", phases)
-
-
-@tells("workflow_run.status_running")
-def _run_running(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    return Words("branch", "runs the workflow", tone="quiet")
-
-
-@tells("workflow_run.status_idle")
-def _run_idle(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    return Words("branch", "paused the workflow", tone="waiting")
-
-
-@tells("workflow_run.status_ended")
-def _run_ended(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    result = (data.get("result") or {}).get("type")
-    ends = {"completed": ("finished the workflow", "done"), "error": ("ended the workflow with an error", "failed")}
-    says, tone = ends.get(str(result), ("stopped the workflow", ""))
-    return Words("branch", says, tone=tone)
-
-
-@tells("workflow_run.error")
-def _run_error(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    error = data.get("error") or {}
-    text = one_line(str(error.get("message") or error.get("type") or ""))
-    return Words("error", "met an error in the workflow", text, tone="failed")
-
-
-@tells("workflow_run.phase_started")
-def _phase_started(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    return Words("branch", "entered the next phase of the workflow", tone="quiet")
-
-
-@tells("workflow_run.phase_ended")
-def _phase_ended(data: dict[str, Any], private: dict[str, Any], context: Context) -> Words:
-    return Words("branch", "left a phase of the workflow", tone="quiet")

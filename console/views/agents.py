@@ -11,15 +11,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents.errors import DaybreakError, Invalid
+from agents.errors import DaybreakError, Invalid, NotBuilt
 from agents.models import Agent, AgentVersion, Session
 from agents.services import agents as services
+from agents.services import multiagent
 from console import agent_form
 from console.access import MemberRequest, find, member_required, role_required
 from console.agent_form import AgentForm
 from console.definition_text import as_yaml, sdk_call
 from console.pages import page
 from console.paging import keyset_page
+from console.roster_form import RosterLine, lines_of
 from console.rows import SessionRow, session_rows
 from console.story.detail import Part, text_diff
 from console.views.session import model_of
@@ -35,6 +37,7 @@ class AgentRow:
     model: str
     description: str
     tools: int
+    leads: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class AgentPage:
     model: str
     system: str
     description: str
+    roster: list[RosterLine]
+    inline_allowed: bool
     definition: str
     code: str
     sessions: list[SessionRow]
@@ -108,7 +113,9 @@ def agents(request: MemberRequest) -> HttpResponse:
 
 
 def _row(agent: Agent, definition: dict[str, Any]) -> AgentRow:
-    return AgentRow(agent, model_of(definition), definition.get("description") or "", len(definition["tools"]))
+    about = definition.get("description") or ""
+    leads = len(multiagent.roster(definition.get("multiagent")))
+    return AgentRow(agent, model_of(definition), about, len(definition["tools"]), leads)
 
 
 @require_safe
@@ -125,6 +132,8 @@ def agent(request: MemberRequest, agent_id: str) -> HttpResponse:
         model=model_of(definition),
         system=definition.get("system") or "",
         description=definition.get("description") or "",
+        roster=lines_of(request.workspace, definition.get("multiagent")),
+        inline_allowed=multiagent.allows_inline(definition.get("multiagent")),
         definition=as_yaml({key: value for key, value in definition.items() if key not in ("name", "description")}),
         code=_code(definition, _base_url(request)),
         sessions=session_rows(recent.order_by("-created_at", "-pk")[:SESSIONS_SHOWN]),
@@ -148,7 +157,7 @@ def _version(found: Agent, wanted: str | None) -> AgentVersion:
 
 
 def _code(definition: dict[str, Any], base_url: str) -> str:
-    keys = ("name", "description", "model", "system", "tools", "mcp_servers", "metadata")
+    keys = ("name", "description", "model", "system", "tools", "mcp_servers", "multiagent", "metadata")
     arguments = {key: definition[key] for key in keys if definition.get(key)}
     arguments["model"] = model_of(definition)
     return sdk_call("agents.create", arguments, base_url, result="agent")
@@ -170,7 +179,7 @@ def compare(request: MemberRequest, agent_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @role_required("operator")
 def new_agent(request: MemberRequest) -> HttpResponse:
-    form = AgentForm(request.POST if request.method == "POST" else None)
+    form = AgentForm(request.POST if request.method == "POST" else None, workspace=request.workspace)
     if form.is_bound and form.is_valid():
         try:
             made = agent_form.create(request.workspace, form)
@@ -190,12 +199,15 @@ def edit_agent(request: MemberRequest, agent_id: str) -> HttpResponse:
     found = get_agent(request, agent_id)
     definition = _version(found, None).definition
     given = request.POST if request.method == "POST" else None
-    form = AgentForm(given, initial=agent_form.initial_of(definition, found.version))
+    initial = agent_form.initial_of(definition, found.version)
+    form = AgentForm(given, initial=initial, workspace=request.workspace, owner=found, current=definition)
     if form.is_bound and form.is_valid():
         try:
             changed = agent_form.update(found, form, definition)
         except Invalid as exc:
-            form.blame(exc)
+            form.blame(exc, definition)
+        except NotBuilt as exc:
+            form.add_error("rest", exc.message)
         except DaybreakError as exc:
             form.add_error(None, exc.message)
         else:

@@ -14,6 +14,7 @@ from console.access import MemberRequest, member_required
 from console.pages import page
 from console.story.detail import EventDetail, detail_of, wire_text
 from console.story.rows import lanes_of
+from console.story.told import told_events
 from console.views.session import get_session
 
 
@@ -26,7 +27,7 @@ class EventPage:
 
 
 def get_event(found: Session, event_id: str) -> Event:
-    event = Event.objects.filter(session=found, public_id=event_id, visible=True).first()
+    event = told_events(found).filter(public_id=event_id).first()
     if event is None:
         raise Http404("This session has no such event.")
     return event
@@ -37,7 +38,7 @@ def get_event(found: Session, event_id: str) -> Event:
 def event(request: MemberRequest, session_id: str, event_id: str) -> HttpResponse:
     found = get_session(request, session_id)
     chosen = get_event(found, event_id)
-    around = Event.objects.filter(session=found, visible=True)
+    around = told_events(found)
     before = around.filter(seq__lt=chosen.seq).order_by("-seq").values_list("public_id", flat=True)
     after = around.filter(seq__gt=chosen.seq).order_by("seq").values_list("public_id", flat=True)
     shown = EventPage(

@@ -67,15 +67,20 @@ def home(request: MemberRequest) -> HttpResponse:
     latest = list(sessions.order_by("-created_at", "-pk")[:SHOWN])
     recent = sessions.filter(created_at__gt=timezone.now() - RECENT).order_by("-created_at", "-pk")
     waiting = list(recent.filter(with_kind("waiting"))[:SHOWN])
+    failed = list(recent.filter(with_kind("failed"))[:SHOWN])
+    running = list(recent.filter(with_kind("running") | with_kind("retrying"))[:SHOWN])
+    rows = {row.session.pk: row for row in session_rows([*latest, *waiting, *failed, *running])}
+    questions = _questions(request.workspace, waiting, rows)
+    asking = {question.session.session.pk for question in questions}
     days = _days(request.workspace)
     shown = HomePage(
         first_run=not latest,
         base_url=request.build_absolute_uri("/").rstrip("/"),
-        questions=_questions(request.workspace, waiting),
-        waiting=session_rows(waiting),
-        failed=session_rows(recent.filter(with_kind("failed"))[:SHOWN]),
-        running=session_rows(recent.filter(with_kind("running") | with_kind("retrying"))[:SHOWN]),
-        latest=session_rows(latest),
+        questions=questions,
+        waiting=[rows[session.pk] for session in waiting if session.pk not in asking],
+        failed=[rows[session.pk] for session in failed],
+        running=[rows[session.pk] for session in running],
+        latest=[rows[session.pk] for session in latest],
         sessions_bars=bars({day: count for day, (count, _) in days.items()}),
         cost_bars=bars({day: cost for day, (_, cost) in days.items()}),
         sessions_total=sum(count for count, _ in days.values()),
@@ -84,10 +89,10 @@ def home(request: MemberRequest) -> HttpResponse:
     return page(request, "console/home.html", shown)
 
 
-def _questions(workspace: Workspace, sessions: Iterable[Session]) -> list[Question]:
-    rows = {row.session.pk: row for row in session_rows(sessions)}
-    calls = ToolCall.objects.filter(session__in=rows, state=ToolCall.State.WAITING).select_related("use_event")
-    found = list(calls.filter(session__workspace=workspace).order_by("pk")[:SHOWN])
+def _questions(workspace: Workspace, sessions: Iterable[Session], rows: dict[int, SessionRow]) -> list[Question]:
+    waiting = ToolCall.objects.filter(session__workspace=workspace, state=ToolCall.State.WAITING)
+    calls = waiting.filter(session__in=[session.pk for session in sessions])
+    found = list(calls.select_related("use_event", "thread").order_by("use_event__created_at", "pk")[:SHOWN])
     return [
         Question(rows[call.session_id], call, tool_gist(call.name, call.use_event.data.get("input"))) for call in found
     ]

@@ -16,19 +16,22 @@ from typing import Any, ParamSpec, TypeVar, cast
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from agents import feed
-from agents.models import Event, File, Session, Workspace
+from agents.models import Event, File, Session, Thread, Workspace
 from agents.models.events import PROCESSED_MARK
 from console.access import MemberRequest, enter, still_may
-from console.status import status_of_thread
 from console.story import rows as story
+from console.story import told
 from console.story.lanes import MAX_LIGHT_ROWS, draw
-from console.views.session import EVERYTHING, LaneRow, get_session, header_of, pending_of
+from console.story.team import team_of
+from console.views.session import EVERYTHING, get_session, header_of, lane_rows, pending_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +39,12 @@ STREAMS_PER_PERSON = 6
 RECHECK_S = 30.0
 GATHER_S = 0.08  # events that come within this time travel together
 REDRAW_S = 2.0  # the picture is drawn anew at most this often
+TEAM_S = 0.5  # the team is listed anew at most this often
 MAX_BATCH = 200
 # Events after which the open questions, or the delivered files, may be others.
 _CHANGES_PENDING = ("tool_use", "user.tool_confirmation", "user.custom_tool_result", "user.interrupt", "_idle")
+# Events after which an agent of the team may stand, or have said, something else.
+_CHANGES_TEAM = ("session.thread_", "agent.thread_message_", "user.interrupt", "daybreak.wait_", told.TEAM_RESULT)
 _CHANGES_FILES = ("session.status_idle",)
 
 _open_streams: Counter[int] = Counter()
@@ -61,7 +67,8 @@ class Watch:
     by_order: bool
     after_seq: int
     drawn_at: float = field(default=-REDRAW_S)
-    drawn_seq: int = 0
+    listed_at: float = field(default=-TEAM_S)
+    team_changed: bool = False  # since it was listed
 
 
 @require_GET
@@ -139,6 +146,9 @@ async def _follow(watch: Watch) -> AsyncIterator[bytes]:
                 checked_at = loop.time()
             if not batch:
                 yield b": still here\n\n"
+                if watch.team_changed:
+                    for frame in await in_database(render_team, watch, loop.time()):
+                        yield frame
                 continue
             for frame in await in_database(render_batch, watch, batch, loop.time()):
                 yield frame
@@ -206,11 +216,11 @@ def render_batch(watch: Watch, batch: list[Event], now: float) -> list[bytes]:
     maker = story.RowMaker(session, lanes)
     last = batch[-1].seq
     frames = []
-    shown = [event for event in batch if _is_shown(watch, event)]
+    shown = _shown(watch, batch)
     if watch.wants_rows and shown:
         html = "".join(_row(session, row) for row in maker.rows(shown))
         frames.append(_frame("row", html, last))
-    patches = [*_taken_up(watch, session, maker, batch), *_patches(watch, session, lanes, batch, now)]
+    patches = [*_changed_rows(watch, session, maker, batch), *_patches(watch, session, lanes, batch, now)]
     if patches:
         frames.append(_frame("patch", "".join(patches)))
     header = render_to_string("console/sessions/_header.html", {"header": header_of(session)})
@@ -218,31 +228,40 @@ def render_batch(watch: Watch, batch: list[Event], now: float) -> list[bytes]:
     return frames
 
 
-def _is_shown(watch: Watch, event: Event) -> bool:
-    if not event.visible or (watch.thread_pk is not None and event.thread_id != watch.thread_pk):
-        return False
-    if watch.everything:
-        return True
-    return event.type not in story.ROUTINE and not (event.type == "agent.thinking" and event.private is None)
+def _shown(watch: Watch, events: list[Event]) -> list[Event]:
+    """Those of some events that the page shows, by the rule by which it lists them."""
+    thread = Thread(pk=watch.thread_pk) if watch.thread_pk else None
+    wanted = told.shown_events(watch.session, thread=thread, everything=watch.everything)
+    pks = set(wanted.filter(pk__in=[event.pk for event in events]).values_list("pk", flat=True))
+    return [event for event in events if event.pk in pks]
 
 
 def _row(session: Session, row: story.EventRow, *, swap: bool = False) -> str:
     return render_to_string("console/sessions/_event.html", {"row": row, "session": session, "swap": swap})
 
 
-def _taken_up(watch: Watch, session: Session, maker: story.RowMaker, batch: list[Event]) -> Iterable[str]:
-    """Queued messages that an agent has now taken up: their rows lose the mark."""
+def _changed_rows(watch: Watch, session: Session, maker: story.RowMaker, batch: list[Event]) -> Iterable[str]:
+    """Rows that now read otherwise: queued messages that an agent has taken up, and waits that are over."""
     seqs = [event.cause_seq for event in batch if event.type == PROCESSED_MARK and event.cause_seq]
-    if not seqs or not watch.wants_rows:
+    ended = [event.data.get("tool_use_id") for event in batch if event.type == told.TEAM_RESULT]
+    if not watch.wants_rows or not (seqs or ended):
         return []
-    events = [e for e in Event.objects.filter(session=session, seq__in=seqs).order_by("seq") if _is_shown(watch, e)]
-    return [_row(session, row, swap=True) for row in maker.rows(events)]
+    changed = Q(seq__in=seqs)
+    if ended:
+        changed |= Q(type=told.WAIT_STARTED, cause_seq__in=_seqs_of(session, ended))
+    events = list(Event.objects.filter(changed, session=session).order_by("seq"))
+    return [_row(session, row, swap=True) for row in maker.rows(_shown(watch, events))]
+
+
+def _seqs_of(session: Session, public_ids: list[Any]) -> list[int]:
+    return list(Event.objects.filter(session=session, public_id__in=public_ids).values_list("seq", flat=True))
 
 
 def _patches(
     watch: Watch, session: Session, lanes: dict[int, story.Lane], batch: list[Event], now: float
 ) -> Iterable[str]:
     types = {event.type for event in batch}
+    watch.team_changed = watch.team_changed or any(type_.startswith(_CHANGES_TEAM) for type_ in types)
     if any(type_.endswith(_CHANGES_PENDING) for type_ in types):
         yield _fragment("_pending", session=session, pending=pending_of(session, lanes), may_act=watch.may_act)
     if any(type_ in _CHANGES_FILES for type_ in types):
@@ -250,12 +269,26 @@ def _patches(
         yield _fragment("_outputs", session=session, outputs=list(outputs))
     settled = bool(types & {"session.status_idle", "session.status_terminated"})
     pace = REDRAW_S if session.last_seq < MAX_LIGHT_ROWS else 5 * REDRAW_S
-    if settled or now - watch.drawn_at >= pace:
-        watch.drawn_at = now
-        chosen = watch.thread_pk
-        rows = [LaneRow(lane, status_of_thread(lane.thread), pk == chosen) for pk, lane in lanes.items()]
-        picture = draw(session, lanes, by_order=watch.by_order)
-        yield _fragment("_lanes", session=session, picture=picture, lanes=rows)
+    redraw = settled or now - watch.drawn_at >= pace
+    if redraw or (watch.team_changed and now - watch.listed_at >= TEAM_S):
+        watch.listed_at, watch.team_changed = now, False
+        team = team_of(session, lanes, timezone.now())
+        yield _fragment("_team", session=session, team=team, may_act=watch.may_act)
+        if redraw:
+            watch.drawn_at = now
+            picture = draw(session, lanes, by_order=watch.by_order)
+            rows = lane_rows(team, lanes, chosen=watch.thread_pk)
+            yield _fragment("_lanes", session=session, picture=picture, lanes=rows)
+
+
+def render_team(watch: Watch, now: float) -> list[bytes]:
+    """The team as it stands, when its last change was too soon after the one before."""
+    session = Session.objects.filter(pk=watch.session.pk).first()
+    if session is None:
+        return []
+    watch.listed_at, watch.team_changed = now, False
+    team = team_of(session, story.lanes_of(session), timezone.now())
+    return [_frame("patch", _fragment("_team", session=session, team=team, may_act=watch.may_act))]
 
 
 def _fragment(name: str, **context: Any) -> str:

@@ -14,14 +14,19 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from agents.models import Annotation, Event, File, Session, SessionResource, ToolCall
+from agents.services.budgets import CENT_NANOUSD
 from console.access import MemberRequest, find, member_required
 from console.forms import MessageForm
 from console.pages import page
-from console.rows import known_cost, known_tokens
-from console.status import Status, status_of, status_of_thread
+from console.rows import known_cost, known_tokens, open_questions
+from console.status import Status, status_of
 from console.story import rows as story
+from console.story import told
+from console.story.content import blocks_of, excerpt
 from console.story.detail import Part, parts_of
 from console.story.lanes import Picture, draw
+from console.story.team import Said, Team, tasks_of, team_of
+from console.text import one_line
 
 EVERYTHING = "all"  # the value of ?events= that lists routine events too
 LIVE_STATES = ("running", "retrying", "waiting")
@@ -35,6 +40,7 @@ class Header:
     session: Session
     status: Status
     cost: int | None
+    budget: int | None  # what the session may cost, in nano-dollars as well
     tokens: int | None
     active_s: float
     running_since: Any
@@ -43,13 +49,18 @@ class Header:
 
 @dataclass(frozen=True)
 class Pending:
-    """A tool call that waits for a person (`asks`) or for the client's answer."""
+    """A tool call that waits for a person (`asks`) or for the client's answer.
+
+    `why` is what the agent said or thought with the call; `task` what another agent had asked it, for a helper.
+    """
 
     call: ToolCall
     event_id: str
     lane: story.Lane
     parts: tuple[Part, ...]
     asks: bool
+    why: str
+    task: Said | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class LaneRow:
 class SessionPage:
     session: Session
     header: Header
+    team: Team
     lanes: list[LaneRow]
     picture: Picture
     window: story.Window
@@ -107,21 +119,26 @@ def session_page(
     lanes = story.lanes_of(found)
     thread = _chosen_thread(request, lanes)
     focused = _focused(request, found)
-    everything = request.GET.get("events") == EVERYTHING or _is_routine(focused)
     if focused and thread and focused.thread_id != thread.thread.pk:
         thread = None
-    events = story.shown_events(found, thread=thread.thread if thread else None, everything=everything)
+    everything = request.GET.get("events") == EVERYTHING
+    events = told.shown_events(found, thread=thread.thread if thread else None, everything=everything)
+    if focused and not everything and not events.filter(pk=focused.pk).exists():
+        everything = True  # the story leaves it out, and somebody asked for it
+        events = told.shown_events(found, thread=thread.thread if thread else None, everything=True)
     header = header_of(found)
     window = _window(request, events, focused, header.status)
     can_receive = not found.is_imported and not found.is_terminated
     annotations = story.annotated_events(found)
     by_order = request.GET.get("draw") == "order"
     picture = draw(found, lanes, by_order=by_order, marked=story.marked_failures(annotations))
+    team = team_of(found, lanes, timezone.now())
     last_seq = max(window.last_seq, found.last_seq)
     shown = SessionPage(
         session=found,
         header=header,
-        lanes=[LaneRow(lane, _lane_status(lane, found), lane is thread) for lane in lanes.values()],
+        team=team,
+        lanes=lane_rows(team, lanes, chosen=thread.thread.pk if thread else None),
         picture=picture,
         window=window,
         rows=story.RowMaker(found, lanes).rows(window.events),
@@ -146,10 +163,13 @@ def session_page(
 
 def header_of(found: Session) -> Header:
     now = timezone.now()
+    works = found.status in (Session.Status.RUNNING, Session.Status.RESCHEDULING)
+    questions = open_questions([found]).get(found.pk, 0) if works else 0
     return Header(
         session=found,
-        status=status_of(found),
+        status=status_of(found, questions=questions),
         cost=known_cost(found),
+        budget=None if found.budget_cents is None else found.budget_cents * CENT_NANOUSD,
         tokens=known_tokens(found),
         active_s=found.active_seconds_at(now),
         running_since=found.active_since,
@@ -162,13 +182,37 @@ def model_of(definition: dict[str, Any]) -> str:
     return str(model.get("id", "")) if isinstance(model, dict) else str(model or "")
 
 
+def lane_rows(team: Team, lanes: dict[int, story.Lane], *, chosen: int | None) -> list[LaneRow]:
+    """The lanes in their own order, each with its agent's status."""
+    status = {member.lane.thread.pk: member.status for member in team.members}
+    return [LaneRow(lane, status[pk], pk == chosen) for pk, lane in lanes.items()]
+
+
 def pending_of(found: Session, lanes: dict[int, story.Lane]) -> list[Pending]:
-    """The open tool calls, oldest first."""
-    calls = found.tool_calls.filter(state=ToolCall.State.WAITING).select_related("use_event").order_by("pk")
-    return [_pending(call, lanes) for call in calls]
+    """The open tool calls of all agents, oldest first. Four queries at most."""
+    waiting = found.tool_calls.filter(state=ToolCall.State.WAITING).select_related("use_event")
+    calls = list(waiting.order_by("use_event__seq"))
+    tasks = tasks_of(found, [call.thread_id for call in calls if not lanes[call.thread_id].thread.is_primary])
+    whys = _said_with(found, calls)
+    return [_pending(call, lanes, whys.get(call.use_event.cause_seq), tasks.get(call.thread_id)) for call in calls]
 
 
-def _pending(call: ToolCall, lanes: dict[int, story.Lane]) -> Pending:
+def _said_with(found: Session, calls: list[ToolCall]) -> dict[int | None, str]:
+    """What an agent said in the answer that holds a call, else what it thought, by the answer's request."""
+    requests = {call.use_event.cause_seq for call in calls if call.use_event.cause_seq is not None}
+    if not requests:
+        return {}
+    near = {"seq__gte": min(requests), "seq__lte": max(call.use_event.seq for call in calls)}
+    events = Event.objects.filter(session=found, cause_seq__in=requests, **near)
+    found_words: dict[int | None, str] = {}
+    for event in events.filter(type__in=("agent.message", "agent.thinking")).order_by("type", "seq"):
+        said = excerpt(blocks_of(event.data)) or one_line(str(event.private_data.get("thinking") or ""))
+        if said:
+            found_words.setdefault(event.cause_seq, said)  # messages sort before thoughts
+    return found_words
+
+
+def _pending(call: ToolCall, lanes: dict[int, story.Lane], why: str | None, task: Said | None) -> Pending:
     event = call.use_event
     return Pending(
         call=call,
@@ -176,6 +220,8 @@ def _pending(call: ToolCall, lanes: dict[int, story.Lane]) -> Pending:
         lane=lanes[call.thread_id],
         parts=tuple(parts_of(event.type, event.data, {})),
         asks=call.kind != ToolCall.Kind.CUSTOM,
+        why=why or "",
+        task=task,
     )
 
 
@@ -188,10 +234,6 @@ def live_url(
     url += f"&events={EVERYTHING}" if everything else ""
     url += "&draw=order" if by_order else ""
     return url if rows else url + "&rows=none"
-
-
-def _lane_status(lane: story.Lane, found: Session) -> Status:
-    return status_of_thread(lane.thread, imported=found.is_imported)
 
 
 def _chosen_thread(request: HttpRequest, lanes: dict[int, story.Lane]) -> story.Lane | None:
@@ -209,16 +251,10 @@ def _focused(request: HttpRequest, found: Session) -> Event | None:
     wanted = request.GET.get("event")
     if not wanted:
         return None
-    event = Event.objects.filter(session=found, public_id=wanted, visible=True).first()
+    event = told.told_events(found).filter(public_id=wanted).first()
     if event is None:
         raise Http404("This session has no such event.")
     return event
-
-
-def _is_routine(event: Event | None) -> bool:
-    if event is None:
-        return False
-    return event.type in story.ROUTINE or (event.type == "agent.thinking" and event.private is None)
 
 
 def _window(request: HttpRequest, events: Any, focused: Event | None, status: Status) -> story.Window:

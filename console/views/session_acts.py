@@ -1,4 +1,4 @@
-"""What a person does to a session from its page: say something, interrupt, answer, archive, delete."""
+"""What a person does to a session from its page: say something, interrupt, answer, change its budget, end it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from django.views.decorators.http import require_POST
 from agents.errors import DaybreakError
 from agents.models import Session, ToolCall
 from agents.services import sessions as services
+from agents.services import threads
 from agents.services.events import send_events
 from console.access import MemberRequest, role_required
-from console.forms import ConfirmationForm, MessageForm, ToolAnswerForm
+from console.forms import BudgetForm, ConfirmationForm, MessageForm, ToolAnswerForm
 from console.pages import person_name
 from console.views.session import get_session, session_page
 
@@ -87,6 +88,41 @@ def _answer_event(request: MemberRequest, call: ToolCall, event_id: str) -> dict
     if form.cleaned_data["result"] == "deny" and form.cleaned_data["deny_message"]:
         event["deny_message"] = form.cleaned_data["deny_message"]
     return event
+
+
+@require_POST
+@operator
+def change_budget(request: MemberRequest, session_id: str) -> HttpResponse:
+    """Replace or remove the session's budget. What was paused goes on by itself."""
+    found = get_session(request, session_id)
+    form = BudgetForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Write the new budget in dollars, such as 2.50.")
+        return _back(found)
+    try:
+        services.update_session(found, changes={"budget": form.budget()})
+    except DaybreakError as exc:
+        messages.error(request, exc.message)
+    else:
+        messages.success(request, "The budget was changed." if form.budget() else "The budget was removed.")
+    return _back(found)
+
+
+@require_POST
+@operator
+def end_thread(request: MemberRequest, session_id: str) -> HttpResponse:
+    """End one agent of a team for good: its thread is archived and its place is free."""
+    found = get_session(request, session_id)
+    thread = found.threads.filter(public_id=request.POST.get("thread", "")).first()
+    if thread is None:
+        raise Http404("This session has no such agent.")
+    try:
+        threads.archive_thread(found, thread)
+    except DaybreakError as exc:
+        messages.error(request, exc.message)
+    else:
+        messages.success(request, f"{thread.agent_name} has ended. What it did stays readable.")
+    return redirect(reverse("console:session", args=[found.public_id]) + "#team")
 
 
 @require_POST

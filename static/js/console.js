@@ -4,6 +4,7 @@ import "./announce.js";
 import "./clock.js";
 import "./copy.js";
 import "./dialogs.js";
+import "./filter.js";
 import "./keys.js";
 import "./lanes.js";
 import "./live.js";

@@ -4,7 +4,10 @@
 document.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
   const opener = target.closest("[data-opens]");
-  if (opener) open(opener.getAttribute("data-opens") ?? "");
+  if (opener) {
+    fill(/** @type {HTMLElement} */ (opener));
+    open(opener.getAttribute("data-opens") ?? "");
+  }
   const closer = target.closest("[data-closes]");
   closer?.closest("dialog")?.close();
   for (const menu of openMenus()) {
@@ -20,6 +23,17 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary")?.focus();
   }
 });
+
+/** One dialog for many rows: what the opener says of its row is written where the dialog asks for it.
+ * @param {HTMLElement} opener */
+function fill(opener) {
+  const dialog = document.getElementById(opener.dataset.opens ?? "");
+  for (const place of dialog?.querySelectorAll("[data-filled]") ?? []) {
+    const text = opener.getAttribute(`data-${place.getAttribute("data-filled")}`) ?? "";
+    if (place instanceof HTMLInputElement) place.value = text;
+    else place.textContent = text;
+  }
+}
 
 /** @returns {NodeListOf<HTMLDetailsElement>} */
 function openMenus() {

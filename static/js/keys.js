@@ -31,6 +31,7 @@ function act(key) {
     case "k": return step(-1);
     case "/": return focus("[data-search]");
     case "m": return focus("#message-form textarea");
+    case "w": return focus("[data-question]");
     case "n": return click("[data-new]");
     case "f": return click("[data-follow]");
     case "?": open("keys-help"); return true;
@@ -81,6 +82,7 @@ function submit(event) {
 function focus(selector) {
   const field = /** @type {HTMLInputElement | null} */ (document.querySelector(selector));
   field?.focus();
+  field?.scrollIntoView({ block: "nearest" });
   field?.select?.();
   return Boolean(field);
 }

@@ -29,8 +29,10 @@ class LiveSession extends HTMLElement {
     this.observer.observe(this.list, { childList: true });
     this.addEventListener("htmx:sseOpen", (event) => { this.source = /** @type {CustomEvent} */ (event).detail.source; });
     this.atEnd = false;
-    this.addEventListener("htmx:sseBeforeMessage", () => { this.atEnd = this.endIsVisible(); });
-    this.addEventListener("htmx:sseMessage", (event) => this.remember(/** @type {CustomEvent} */ (event).detail));
+    /** @type {Map<string, number>} */
+    this.scrolled = new Map();
+    this.addEventListener("htmx:sseBeforeMessage", () => this.beforeMessage());
+    this.addEventListener("htmx:sseMessage", (event) => this.afterMessage(/** @type {CustomEvent} */ (event).detail));
     document.addEventListener("visibilitychange", () => this.onVisibility());
     document.querySelector("[data-follow]")?.addEventListener("click", () => this.follow(!this.following));
     window.addEventListener("wheel", (event) => { if (event.deltaY < 0) this.follow(false); }, { passive: true });
@@ -45,6 +47,20 @@ class LiveSession extends HTMLElement {
     this.observer?.disconnect();
     clearTimeout(this.quiet);
     this.source?.close();
+  }
+
+  beforeMessage() {
+    this.atEnd = this.endIsVisible();
+    for (const box of document.querySelectorAll("[data-keeps-scroll]")) this.scrolled?.set(box.id, box.scrollTop);
+  }
+
+  /** @param {MessageEvent} message */
+  afterMessage(message) {
+    for (const box of document.querySelectorAll("[data-keeps-scroll]")) {
+      const place = this.scrolled?.get(box.id);
+      if (place && box.scrollTop !== place) box.scrollTop = place;
+    }
+    this.remember(message);
   }
 
   makeBar() {

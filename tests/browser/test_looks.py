@@ -18,7 +18,7 @@ WIDER = """() => document.documentElement.scrollWidth > window.innerWidth
 
 
 # `DAYBREAK_PICTURES=docs/images pytest tests/browser/test_looks.py` renews the pictures of the documentation.
-PICTURED = ("home", "sessions", "session", "waiting", "compare")
+PICTURED = ("home", "sessions", "session", "waiting", "compare", "team", "edit-lead")
 
 
 def keep_picture(page: Any, name: str, width: int, theme: str) -> None:

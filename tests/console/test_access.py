@@ -20,6 +20,8 @@ from tests.console.html import Page
 PUBLIC = {"sign-in", "sign-in-link", "sign-out", "theme"}
 OPERATORS_ONLY = {
     *("session-new", "session-message", "session-interrupt", "session-archive", "session-delete", "session-answer"),
+    "session-budget",
+    "thread-end",
     *("agent-new", "agent-edit", "agent-archive"),
     *("environment-new", "environment-archive", "environment-delete"),
     *("api-keys", "api-key-revoke"),

@@ -38,6 +38,11 @@ def fields(**changes):
     return {**given, **changes}
 
 
+def roster(*members):
+    """What a person types to let the agent start others."""
+    return json.dumps({"multiagent": {"type": "coordinator", "agents": list(members)}})
+
+
 def current(agent):
     agent.refresh_from_db()
     return services.get_version(agent).definition
@@ -194,6 +199,16 @@ class TestCreate:
             ({"rest": '{"tool": []}'}, "rest", "tool: not known here"),
             ({"rest": '{"tools": [{"type": "custom", "name": "x"}]}'}, "rest", "Field required"),
             ({"rest": '{"multiagent": 1}'}, "rest", "multiagent"),
+            ({"rest": roster("agent_nobody")}, "rest", "multiagent.agents.0: there is no agent"),
+            ({"rest": roster("agent_\x00")}, "rest", "multiagent.agents.0: there is no agent"),
+            ({"rest": roster("agent_\ud800")}, "rest", "multiagent.agents.0: there is no agent"),
+            ({"rest": roster({"type": "self"}, {"type": "self"})}, "rest", "multiagent.agents.1: "),
+            ({"rest": roster({"type": "advisor", "model": "m"})}, "rest", "not built yet"),
+            (
+                {"rest": '{"multiagent": {"type": "multiagent_20261001", "workflows": {"type": "enabled"}}}'},
+                "rest",
+                "multiagent.workflows: ",
+            ),
             ({"rest": '{"skills": [{"type": "anthropic", "skill_id": "xlsx"}]}'}, "rest", "not built yet"),
             ({"rest": '{"metadata": {"k": 1}}'}, "rest", "metadata"),
             ({"system": "x" * 100_001}, "system", "100,000"),
@@ -238,6 +253,37 @@ class TestEdit:
         assert "Version 2 is saved" in Page(answer).text
         definition = current(agent)
         assert (definition["system"], definition["description"]) == ("Look hard.", None)
+
+    def test_a_roster_is_saved_and_kept_by_other_changes(self, page, workspace):
+        member = factories.make_agent(workspace, name="Member")
+        page.post("/agents/new", fields(name="Lead", rest=roster(member.public_id, {"type": "self"})))
+        lead = Agent.objects.get(name="Lead")
+        stored = current(lead)["multiagent"]
+        assert stored["agents"] == [{"type": "agent", "id": member.public_id, "version": 1}, {"type": "self"}]
+        services.update_agent(member, changes={"system": "Newer."})
+        shown = Page(page.get(path(lead)))
+        assert member.public_id in shown.text and "multiagent" in shown.text
+        from console.agent_form import initial_of
+
+        given = {k: v for k, v in initial_of(current(lead), 1).items() if v not in (False, None)}
+        page.post(path(lead, "/edit"), {**given, "toolset": "on", "system": "Lead on."})
+        assert (current(lead)["system"], current(lead)["multiagent"]) == ("Lead on.", stored)
+        page.post(path(lead, "/edit"), fields(name="Lead", version=2, rest='{"multiagent": null}'))
+        assert current(lead)["multiagent"] is None
+
+    @pytest.mark.parametrize(
+        "member, sentence",
+        [
+            ("agent_nobody", "multiagent.agents.0: there is no agent"),
+            ({"type": "advisor", "model": "m"}, "not built yet"),
+        ],
+    )
+    def test_what_is_wrong_with_a_roster_is_said_beside_it(self, page, agent, member, sentence):
+        answer = page.post(path(agent, "/edit"), fields(version=1, rest=roster(member)))
+        assert answer.status_code == 422
+        assert sentence in Page(answer).text
+        assert 'id="id_rest_error"' in Page(answer).source
+        assert agent.versions.count() == 1
 
     def test_metadata_that_was_removed_is_removed(self, page, workspace):
         agent = factories.make_agent(workspace, metadata={"keep": "1", "drop": "2"})

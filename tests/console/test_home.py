@@ -26,8 +26,16 @@ def test_open_questions_come_first_with_what_the_agent_wants(page, workspace):
     session = factories.make_session(workspace, title="Clean up")
     factories.ask(session, "bash", {"command": "rm -rf build"})
     shown = Page(page.get("/"))
-    assert "Clean up asks to run bash $ rm -rf build" in shown.text
+    assert "Clean up Scout asks to run bash $ rm -rf build" in shown.text
     assert f"/sessions/{session.public_id}?at=end#pending" in shown.hrefs()
+
+
+def test_a_session_at_its_budget_waits_beside_open_questions(page, workspace):
+    factories.ask(factories.make_session(workspace, title="Clean up"))
+    factories.stop(factories.make_session(workspace, title="Used up"), "budget_reached")
+    needs = Page(page.get("/")).text.split("Needs you")[1].split("Running now")[0]
+    assert needs.count("Clean up") == 1
+    assert needs.count("Used up") == 1
 
 
 def test_failed_and_running_sessions_have_their_place(page, workspace):
@@ -76,5 +84,5 @@ def test_home_takes_the_same_queries_however_much_there_is(page, workspace, djan
         factories.ask(factories.make_session(workspace))
         factories.run(factories.make_session(workspace))
         factories.stop(factories.make_session(workspace), "refusal")
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(11):
         assert page.get("/").status_code == 200

@@ -17,6 +17,7 @@ from agents.services import blobs, sessions
 from agents.services.log import open_log
 from console.views import live
 from tests import factories
+from tests.console import teams
 from tests.console.html import Page
 from tests.live import committed_db, live_url, server  # noqa: F401
 
@@ -270,6 +271,36 @@ def test_a_question_appears_and_goes(watch, session):
         )
     )
     assert last
+
+
+def test_the_team_follows_what_its_agents_do(watch, session, monkeypatch):
+    monkeypatch.setattr(live, "TEAM_S", 0.0)
+    tab = watch()
+    north = teams.delegate(session, "north", "Read the log.")
+    tab.wait_for(lambda tab: "north for Scout works Read the log." in tab.text("patch"))
+    teams.report(session, north, "The disk was full.")
+    tab.wait_for(lambda tab: "north for Scout finished Read the log. The disk was full." in tab.text("patch"))
+    said = tab.text("row")
+    assert said.count("Read the log.") == 1
+    assert said.count("The disk was full.") == 1
+
+
+def test_the_last_change_of_a_team_is_told_when_nothing_follows(watch, session, monkeypatch):
+    monkeypatch.setattr(live, "TEAM_S", 60.0)
+    monkeypatch.setattr(live, "REDRAW_S", 60.0)
+    tab = watch()
+    teams.delegate(session, "north")
+    teams.delegate(session, "south")
+    tab.wait_for(lambda tab: "south for Scout works" in tab.text("patch"))
+
+
+def test_a_wait_that_is_over_reads_so(watch, session):
+    north = teams.delegate(session)
+    tab = watch()
+    call = teams.wait(session, north)
+    tab.wait_for(lambda tab: "waits for 1 agent: north" in tab.text("row"))
+    teams.end_wait(session, call)
+    tab.wait_for(lambda tab: "waited for 1 agent: north" in tab.text("patch"))
 
 
 def test_delivered_files_appear_when_the_turn_ends(watch, session, lab):

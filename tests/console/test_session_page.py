@@ -10,6 +10,7 @@ from agents.models import Event, File, Session, ToolCall
 from agents.services import blobs
 from agents.services import sessions as services
 from console.story import rows as story
+from console.story import told
 from console.story.lanes import MAX_SHAPES
 from console.views import session as views
 from tests import factories
@@ -36,7 +37,7 @@ class TestHeader:
     def test_it_says_how_the_session_stands(self, page, worked):
         Session.objects.filter(pk=worked.pk).update(input_tokens=1_200, list_cost_nanousd=0)
         text = Page(page.get(path(worked))).text
-        for fact in ("done", "simulated", "Scout v1", "simulated/default", "1 thread", "1 tool call", "1.20 k tokens"):
+        for fact in ("done", "simulated", "Scout v1", "simulated/default", "1 agent", "1 tool call", "1.20 k tokens"):
             assert fact in text
         assert "$0.00" in text
 
@@ -157,7 +158,7 @@ class TestLongLogs:
             met += shown_seqs(answer)
             later = [href for href in Page(answer).hrefs() if "after=" in href and "before" not in href]
             address = path(long, later[0]) if later else ""
-        events = story.shown_events(long)
+        events = told.shown_events(long)
         assert met == list(events.order_by("seq").values_list("seq", flat=True))
         back = page.get(path(long, "?before=401"))
         assert shown_seqs(back) == list(range(201, 401))
@@ -213,7 +214,7 @@ class TestLongLogs:
             factories.turn(session)
             factories.make_child(session)
         factories.stop(session)
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(17):
             assert page.get(path(session)).status_code == 200
 
 
@@ -227,7 +228,7 @@ class TestFragments:
         header = render_to_string("console/sessions/_header.html", {"header": views.header_of(worked)})
         assert same(HttpResponse(header), whole)
         lanes = story.lanes_of(worked)
-        events = list(story.shown_events(worked).order_by("seq"))
+        events = list(told.shown_events(worked).order_by("seq"))
         for row in story.RowMaker(worked, lanes).rows(events):
             fragment = render_to_string("console/sessions/_event.html", {"row": row, "session": worked})
             assert same(HttpResponse(fragment), whole)

@@ -74,7 +74,7 @@ class TestList:
     def test_it_takes_the_same_queries_however_many_there_are(self, page, workspace, django_assert_num_queries, n):
         for _ in range(n):
             factories.make_session(workspace)
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(7):
             assert page.get("/sessions").status_code == 200
 
 
