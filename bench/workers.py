@@ -44,6 +44,22 @@ def workers_held(instance: Instance) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+def kill(pid: int, instance: Instance) -> None:
+    """End a worker of this instance at once, without a chance to clean up."""
+    if pid not in _workers(instance):
+        raise SystemExit(f"{pid} is no worker of the instance under measurement.")
+    os.kill(pid, signal.SIGKILL)
+
+
+def peak_memory_mib(instance: Instance) -> float:
+    """The most memory that a worker process has had in use."""
+    peaks = []
+    for pid in _workers(instance):
+        status = Path(f"/proc/{pid}/status").read_text()
+        peaks.append(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024)
+    return max(peaks)
+
+
 def _workers(instance: Instance) -> list[int]:
     return [pid for pid in instance.processes() if b"celery" in _parts(pid, "cmdline")]
 
