@@ -69,6 +69,7 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["thread", "position"]),
             models.Index(fields=["session", "type", "seq"]),
+            models.Index(fields=["thread"], condition=Q(processed_at__isnull=True, visible=True), name="event_queued"),
         ]
 
     def __str__(self) -> str:

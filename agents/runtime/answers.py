@@ -122,6 +122,8 @@ def _decide(log: Log, thread: Thread, calls: list[ToolCall], answer: Answer, att
     if answer.stop_reason != "refusal" and (has_queued_message(thread) or _has_mail(log, thread)):
         thread.phase, thread.runnable_at, thread.tool_rounds = Thread.Phase.READY, log.now, 0
         log.touch(thread, "tool_rounds")
+        if not thread.is_primary:
+            reports.hand_in(log, thread, answer, attempt)
     elif thread.is_primary:
         _end_turn(log, thread, answer, attempt.start)
     else:

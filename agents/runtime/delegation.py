@@ -13,6 +13,7 @@ from typing import Any
 
 from agents.errors import DaybreakError, Invalid
 from agents.models import Thread, ToolCall
+from agents.providers import catalog
 from agents.runtime import limits, team_tools
 from agents.services import budgets, log_sql, mail, rosters, status, threads, waits
 from agents.services.log import Log, clean
@@ -36,7 +37,8 @@ class Done:
 
 def perform(log: Log, thread: Thread, call: ToolCall) -> Done | None:
     """Carry out one call; None when it is a wait that has not ended."""
-    name, value = call.name, call.use_event.data["input"]
+    name = call.name
+    value = {key: given for key, given in call.use_event.data["input"].items() if given is not None}
     if problem := team_tools.problem_with(name, value):
         return _refused(problem)
     if name == "wait_for_agents":
@@ -49,7 +51,8 @@ def _spawn_agent(log: Log, lead: Thread, call: ToolCall, value: dict[str, Any]) 
     if places <= 0:
         return _refused(
             f"There are {threads.MAX_CHILDREN} agents already, which is the most at a time; idle ones count. "
-            "Give one of them the task with send_to_agent, or end one with stop_agent."
+            "Give one of them the task with send_to_agent, or end one with stop_agent: its place is free when it has "
+            "ended, which wait_for_agents tells."
         )
     if log.session.thread_count > threads.MAX_THREADS_EVER:
         return _refused(f"This session has started {threads.MAX_THREADS_EVER} agents, which is the most. Go on alone.")
@@ -58,6 +61,9 @@ def _spawn_agent(log: Log, lead: Thread, call: ToolCall, value: dict[str, Any]) 
     except DaybreakError as error:
         return _refused(error.message)
     content = [{"type": "text", "text": _task(value)}]
+    if log.session.simulated and not catalog.lookup(snapshot["model"]["id"]).simulated:
+        log.session.simulated = False  # not everything in it is, from here on
+        log.touch_session("simulated")
     child = threads.spawn(log, lead, call, name=name, snapshot=snapshot, content=content)
     return _result({"thread_id": child.public_id, "agent": name})
 
@@ -176,7 +182,7 @@ _PERFORM = {
 RECENT_TALK = """
 SELECT seq FROM agents_event
 WHERE session_id = $1 AND type = 'agent.thread_message_received'
-  AND (thread_id = $2 OR thread_id = $3 AND payload::json ->> 'from_session_thread_id' = $4)
+  AND (thread_id = $2 OR thread_id = $3 AND (private::json ->> 'ordinal')::bigint = $4)
 ORDER BY seq DESC LIMIT $5
 """
 LAST_WORK = """
@@ -196,7 +202,7 @@ def _idle_talk(log: Log, lead: Thread, child: Thread) -> str:
     """
     log.flush()
     most = limits.MAX_MESSAGES_WITHOUT_WORK
-    recent = log_sql.execute(RECENT_TALK, [log.session.pk, child.pk, lead.pk, child.public_id, most])
+    recent = log_sql.execute(RECENT_TALK, [log.session.pk, child.pk, lead.pk, child.ordinal, most])
     if len(recent) < limits.WARN_AT_MESSAGES_WITHOUT_WORK:
         return ""
     ((worked, warned),) = log_sql.execute(LAST_WORK, [log.session.pk, recent[-1][0], child.pk, lead.pk])

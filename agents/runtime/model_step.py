@@ -27,12 +27,15 @@ from agents.services.log import Log, clean
 logger = logging.getLogger(__name__)
 
 INPUT_TYPES = ("user.message", "system.message")
+# The second branch names the session as well: without it, each request would read the whole table.
 NEW_IN_CONTEXT = """
 r.thread_id = $1 AND (
     r.position > $2 AND r.processed_at IS NOT NULL AND r.type = ANY($3)
-    OR r.processed_at IS NULL AND r.visible AND r.type = ANY($4)
+    OR r.session_id = $5 AND r.processed_at IS NULL AND r.visible AND r.type = ANY($4)
 ) ORDER BY r.seq
 """
+# On the session's stream these may be a child's, shown again for the client's sake: no part of the lead's conversation.
+CROSSPOSTED = frozenset({"agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use", "user.custom_tool_result"})
 
 
 def take(run: Run) -> None:
@@ -131,7 +134,8 @@ def _read_context(run: Run, log: Log, thread: Thread) -> list[Event]:
     if run.context and run.context[0].position < thread.context_base_seq:
         run.context.clear()
     last = run.context[-1].position if run.context else thread.context_base_seq - 1
-    new = log_sql.select(Event, NEW_IN_CONTEXT, thread.pk, last, list(CONTEXT_TYPES), list(INPUT_TYPES))
+    new = log_sql.select(Event, NEW_IN_CONTEXT, thread.pk, last, list(CONTEXT_TYPES), list(INPUT_TYPES), run.session_pk)
+    new = [event for event in new if not (event.type in CROSSPOSTED and "session_thread_id" in event.data)]
     waiting = [event for event in new if event.processed_at is None]
     for event in waiting:
         event.thread = thread

@@ -13,6 +13,7 @@ from agents.runtime.leases import Run, fenced_log
 from agents.runtime.retries import stop_turn
 
 ASKING = (Thread.Phase.MODEL_REQUEST, Thread.Phase.COMPACTING)
+HAS_WORK = (Thread.Phase.READY, Thread.Phase.BACKOFF, Thread.Phase.TOOL_BATCH, Thread.Phase.WAITING_AGENTS)
 
 
 def recover(run: Run) -> None:
@@ -64,5 +65,7 @@ def back_off(run: Run) -> None:
             return
         if thread.phase in ASKING:
             thread.phase = Thread.Phase.READY
+        if thread.phase not in HAS_WORK:
+            return  # what failed came after its work was done
         thread.runnable_at = log.now + timedelta(seconds=settings.DAYBREAK_RETRY_BASE_S * 2**thread.takeovers)
         log.touch(thread, "phase", "runnable_at")

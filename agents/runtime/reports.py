@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from typing import Any
@@ -11,11 +12,12 @@ from agents.models import Thread, ToolCall
 from agents.providers.base import Answer
 from agents.runtime import limits
 from agents.runtime.attempts import Attempt
-from agents.runtime.leases import Run
+from agents.runtime.leases import HOST, Run
 from agents.runtime.toolset import has_sandbox_tools
 from agents.sandbox import client as sandbox
 from agents.services import mail, status, threads
 from agents.services.log import Log, clean
+from agents.services.turns import start_if_resting
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,11 @@ def store_long(run: Run, attempt: Attempt, answer: Answer) -> str | None:
     text = _text(answer)
     if len(text) <= limits.REPORT_CHARS or not has_sandbox_tools(run.workplace.session.agent_snapshot):
         return None
+    if run.workplace.session.sandbox_host not in ("", HOST):
+        return None  # the files are on another host
     name = UNSAFE.sub("-", thread.agent_name).strip("-").lower()[:60] or "agent"
-    path = f"{FOLDER}/{name}-{thread.ordinal}-{thread.turn_no}.md"
+    told_apart = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:6]  # a turn may have several reports
+    path = f"{FOLDER}/{name}-{thread.ordinal}-{thread.turn_no}-{told_apart}.md"
     exec_id = f"report-{thread.public_id}-{attempt.step.no}"
     try:
         run.workplace.start_sandbox()
@@ -68,6 +73,16 @@ def end_turn(log: Log, child: Thread, answer: Answer, attempt: Attempt) -> None:
         came = threads.report(log, child, clean(content), kind=kind, cause=attempt.start)
     status.set_thread_idle(log, child, reason, cause=attempt.start)
     threads.after_child(log, came)
+
+
+def hand_in(log: Log, child: Thread, answer: Answer, attempt: Attempt) -> None:
+    """Report what a child has to say when it goes on at once, because its lead has written to it meanwhile."""
+    text = _delivered(_text(answer), attempt.report_path)
+    if text.strip():
+        came = threads.report(
+            log, child, clean([{"type": "text", "text": text}]), kind=mail.REPORT, cause=attempt.start
+        )
+        start_if_resting(log, log.primary(), cause=came)
 
 
 def _delivered(text: str, stored: str | None) -> str:

@@ -12,10 +12,11 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 
 from agents.models import Thread, ToolCall
 from agents.runtime.leases import Run
+from agents.runtime.outages import is_outage
 from agents.sandbox import client as sandbox
 from agents.sandbox import stored_files
 from agents.sandbox.client import FileBase, FileChange, FileConflict, FileReport, ToolOutcome
@@ -59,9 +60,9 @@ def settle(run: Run, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome:
             seen=seen,
             calls={call.exec_id: call.pk},
         )
-    except (OperationalError, InterfaceError):
-        raise  # the database is away: a later worker hears the same again from the sandbox
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
+        if is_outage(error):
+            raise  # a later worker hears the same again from the sandbox
         logger.warning("file history was not stored session=%s: %s", run.session_pk, error)
     return outcome
 

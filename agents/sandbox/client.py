@@ -44,6 +44,7 @@ __all__ = [
     "ToolOutcome",
     "acknowledge",
     "cancel",
+    "close_thread",
     "destroy",
     "execute",
     "lookup",
@@ -160,6 +161,11 @@ def lookup(spec: SandboxSpec, exec_id: str) -> ToolOutcome | Literal["running"] 
 def acknowledge(spec: SandboxSpec, exec_id: str) -> None:
     """The outcome is stored: the executor may forget the call."""
     _ask(spec, {"op": "acknowledge", "exec_id": exec_id})
+
+
+def close_thread(spec: SandboxSpec, thread: str) -> None:
+    """An agent thread has ended for good: end its shell and whatever runs in it. Starts nothing."""
+    _ask(spec, {"op": "close", "thread": thread})
 
 
 def stop(spec: SandboxSpec) -> None:

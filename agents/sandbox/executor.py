@@ -91,13 +91,14 @@ class Lane(threading.Thread):
 
     def __init__(self, executor: Executor, name: str) -> None:
         super().__init__(daemon=True, name=f"lane {name}")
-        self.calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self.shell: Shell | None = None
         self._executor = executor
 
     def run(self) -> None:
-        while True:
-            self._run_call(self.calls.get())
+        while (call := self.calls.get()) is not None:
+            self._run_call(call)
+        self._close_shell()
 
     def _run_call(self, call: Call) -> None:
         started = time.monotonic()
@@ -276,6 +277,9 @@ class Executor:
                 self._execute(request, answer)
             elif op == "status":
                 answer(self._status())
+            elif op == "close":
+                self._close(request["thread"])
+                answer({"done": True})
             elif op == "end_if_idle":
                 answer({"ending": self._end_if(idle_s=0.0)})
             else:
@@ -317,6 +321,15 @@ class Executor:
             answer({"unknown": True})
         else:
             answer({"outcome": call.outcome} if call.done.is_set() else {"running": True})
+
+    def _close(self, thread: str) -> None:
+        """The agent thread has ended for good: nothing of its shell stays alive."""
+        with self._lock:
+            lane = self._lanes.pop(thread, None)
+        if lane is not None:
+            if (shell := lane.shell) is not None:
+                shell.kill("closed")
+            lane.calls.put(None)
 
     def _cancel(self, call: Call) -> None:
         with self._lock:

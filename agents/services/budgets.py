@@ -110,7 +110,7 @@ def _check_change(session: Session, cents: int) -> None:
 
 def go_on(log: Log) -> None:
     """Let paused and held threads ask again, after the budget was raised or removed."""
-    for found in log_sql.select(Thread, PAUSED, log.session.pk):
+    for found in log_sql.select(Thread, PAUSED, log.session.pk, light=True):
         thread = log.own(found)
         thread.phase, thread.runnable_at = Thread.Phase.READY, log.now
         log.touch(thread, "phase", "runnable_at")
@@ -204,7 +204,7 @@ def _leave_line(log: Log, thread: Thread) -> bool:
 
 def _in_line(log: Log) -> list[Thread]:
     """The threads that have a reservation or wait for one, as this block leaves them, in thread order."""
-    found = [log.own(thread) for thread in log_sql.select(Thread, IN_LINE, log.session.pk)]
+    found = [log.own(thread) for thread in log_sql.select(Thread, IN_LINE, log.session.pk, light=True)]
     return [thread for thread in found if thread.reserved_nanousd or thread.wanted_nanousd]
 
 

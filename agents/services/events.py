@@ -16,7 +16,7 @@ from agents.services.turns import look_again, make_ready
 
 RESULT_CONTENT = "content"
 MAX_SYSTEM_ITEMS = 1000
-STOPPABLE = (Thread.Phase.WAITING_USER, Thread.Phase.WAITING_AGENTS)
+STOPPABLE = (Thread.Phase.WAITING_USER, Thread.Phase.WAITING_AGENTS, Thread.Phase.PAUSED)
 
 
 def send_events(session: Session, *, events: list[dict[str, Any]], by: str | None = None) -> list[Event]:
@@ -47,7 +47,9 @@ class _Receiver:
     def __init__(self, log: Log, by: str | None) -> None:
         self.log = log
         self.by = by
-        self.threads = [log.own(thread) for thread in log.session.threads.order_by("ordinal", "pk")]
+        self.threads = [
+            log.own(thread) for thread in log.session.threads.defer("agent_snapshot").order_by("ordinal", "pk")
+        ]
         self.primary = next(thread for thread in self.threads if thread.is_primary)
         self.answered: dict[int, Thread] = {}
         self.answers: dict[int, Event] = {}  # the last one for each of them
@@ -156,11 +158,13 @@ class _Receiver:
         return thread.status in status.WORKING or thread.phase in STOPPABLE
 
     def _find_call(self, field: str, public_id: str) -> ToolCall:
+        named = Event.objects.filter(session=self.log.session, public_id=public_id).first()
         call = (
             ToolCall.objects.select_related("thread", "use_event", "crosspost_event")
-            .filter(Q(use_event__public_id=public_id) | Q(crosspost_event__public_id=public_id))
-            .filter(session=self.log.session)
+            .filter(Q(use_event=named) | Q(crosspost_event=named), session=self.log.session)
             .first()
+            if named is not None
+            else None
         )
         if call is None:
             raise Invalid(f"{field}: this session has no tool call {public_id}.")
@@ -225,6 +229,8 @@ class _Receiver:
 
     def _after_answers(self, thread: Thread) -> None:
         """Go on when nothing is left to wait for; repeat the idle state with the rest otherwise."""
+        if thread.phase == Thread.Phase.WAITING_AGENTS and self.log.session.status == Session.Status.IDLE:
+            status.settle_session(self.log)  # it waits for others, and one thing less is asked of the client
         if thread.phase != Thread.Phase.WAITING_USER:
             return  # still working on other calls of the batch: it will see the answer by itself
         waiting = status.waiting_ids(self.log, thread, on_session=False)

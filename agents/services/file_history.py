@@ -22,6 +22,7 @@ from agents.services.file_differences import Difference, difference_between
 from agents.services.log import clean_text
 
 MAX_PATH_CHARS = 1_000  # longer ones are not recorded
+MAX_PATH_BYTES = 2_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 BASE = """
@@ -43,8 +44,11 @@ WHERE s.id = $1 AND (t.id = $2 OR t.public_id = ANY($3)) ORDER BY t.id FOR NO KE
 """  # noqa: S608 (our own text)
 CALLS = "SELECT exec_id, id FROM agents_toolcall WHERE thread_id = ANY($1) AND exec_id = ANY($2)"
 RECORDED = """
-SELECT path, number, sha256, created_at = ANY($3), number = max(number) OVER (PARTITION BY path), created_at
-FROM agents_fileversion WHERE session_id = $1 AND path = ANY($2)
+SELECT v.path, v.number, v.sha256, v.created_at = ANY($3), v.number = latest.number, v.created_at
+FROM (SELECT path, max(number) AS number FROM agents_fileversion WHERE session_id = $1 AND path = ANY($2) GROUP BY path)
+     latest
+JOIN agents_fileversion v ON v.session_id = $1 AND v.path = latest.path
+WHERE v.number = latest.number OR v.created_at = ANY($3)
 """
 SEE = f"""
 INSERT INTO agents_seenfile (thread_id, path, sha256, seen_at)
@@ -139,7 +143,8 @@ def content(state: str) -> bytes | None:
 
 
 def _is_recorded(path: str) -> bool:
-    return 0 < len(path) <= MAX_PATH_CHARS and clean_text(path) == path
+    # An entry of an index holds 2,704 bytes.
+    return 0 < len(path) <= MAX_PATH_CHARS and clean_text(path) == path and len(path.encode()) <= MAX_PATH_BYTES
 
 
 def _record_changes(session_pk: int, thread_pk: int, changes: Sequence[FileChange], calls: dict[str, int]) -> None:

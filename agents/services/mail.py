@@ -20,7 +20,9 @@ TAKEN = "daybreak.thread_message_taken"
 TASK, MESSAGE_KIND, REPORT, FAILURE = "task", "message", "report", "failure"
 ENDS_A_WAIT = (TASK, MESSAGE_KIND)  # a report is what was waited for; anything else wants an answer first
 
-UNTAKEN = "r.thread_id = $1 AND r.type = 'agent.thread_message_received' AND r.seq > $2 ORDER BY r.seq"
+UNTAKEN = """
+r.session_id = $3 AND r.thread_id = $1 AND r.type = 'agent.thread_message_received' AND r.seq > $2 ORDER BY r.seq
+"""
 
 
 def send(
@@ -50,7 +52,7 @@ def send(
 
 def untaken(thread: Thread) -> list[Event]:
     """What has come and no turn has taken up, as it came."""
-    return log_sql.select(Event, UNTAKEN, thread.pk, thread.mail_seq)
+    return log_sql.select(Event, UNTAKEN, thread.pk, thread.mail_seq, thread.session_id)
 
 
 def take_up(log: Log, thread: Thread, messages: list[Event]) -> list[Event]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
-from agents.models import Session
+from agents.models import Session, Thread
 from agents.sandbox import client
 
 UPLOADS = "/mnt/session/uploads"
@@ -29,6 +29,17 @@ def _remove(session_id: str) -> None:
     spec = client.SandboxSpec(session_id=session_id, root=root_of(session_id), mode=client.FILES_ONLY, network=False)
     if spec.root.exists():
         client.destroy(spec)
+
+
+def close_after_commit(session: Session, thread: Thread) -> None:
+    """End the shell of a thread that has ended for good, with everything that runs in it."""
+    transaction.on_commit(partial(_close, session.public_id, thread.public_id), robust=True)
+
+
+def _close(session_id: str, thread_id: str) -> None:
+    spec = client.SandboxSpec(session_id=session_id, root=root_of(session_id), mode=client.FILES_ONLY, network=False)
+    if spec.root.exists():
+        client.close_thread(spec, thread_id)
 
 
 def unmount_after_commit(session: Session, mount_path: str) -> None:

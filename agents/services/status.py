@@ -14,9 +14,12 @@ from agents.models import Event, Session, Thread
 from agents.services import log_sql
 from agents.services.calls import answer_open_calls
 from agents.services.log import Log
+from agents.services.sandboxes import close_after_commit
 
 WORKING = (Thread.Status.RUNNING, Thread.Status.RESCHEDULING)
-THREAD_STATES = "SELECT id, status, phase, runnable_at FROM agents_thread WHERE session_id = $1"
+THREAD_STATES = """
+SELECT id, status, phase, runnable_at, interrupt_seq > interrupts_handled_seq FROM agents_thread WHERE session_id = $1
+"""
 WAITING_CALLS = """
 SELECT own.public_id, crossposted.public_id
 FROM agents_toolcall c
@@ -45,10 +48,14 @@ class ThreadState:
     status: str
     phase: str
     runnable_at: datetime | None
+    is_stopping: bool
 
     def works(self, now: datetime) -> bool:
-        """Whether it keeps its session running. An agent that waits for others does not: they do, or nobody does."""
-        return self.status in WORKING and not self.is_parked(now)
+        """Whether it keeps its session running. An agent that waits for others does not: they do, or nobody does.
+
+        One that is about to stop does: what the session stands still for is known when the last has stopped.
+        """
+        return self.is_stopping or self.status in WORKING and not self.is_parked(now)
 
     def is_parked(self, now: datetime) -> bool:
         waits = self.phase == Thread.Phase.WAITING_AGENTS
@@ -57,13 +64,13 @@ class ThreadState:
 
 def thread_states(log: Log) -> list[ThreadState]:
     """Every thread of the session as this block leaves it. Safe to read: the session row is locked."""
-    rows = log_sql.execute(
-        "SELECT id, status, phase, runnable_at FROM agents_thread WHERE session_id = $1", [log.session.pk]
-    )
+    rows = log_sql.execute(THREAD_STATES, [log.session.pk])
     states = {row[0]: ThreadState(*row) for row in rows}
     for thread in log.known():
         if thread.pk in states:
-            states[thread.pk] = ThreadState(thread.pk, thread.status, thread.phase, thread.runnable_at)
+            states[thread.pk] = ThreadState(
+                thread.pk, thread.status, thread.phase, thread.runnable_at, thread.interrupt_pending
+            )
     return list(states.values())
 
 
@@ -201,7 +208,7 @@ def set_terminated(log: Log) -> None:
     session.terminated_at = log.now
     _stop_clock(log, session)
     log.touch_session("terminated_at")
-    threads = [log.own(thread) for thread in session.threads.select_related("parent").order_by("-ordinal")]
+    threads = [log.own(thread) for thread in session.threads.defer("agent_snapshot").order_by("-ordinal")]
     for thread in threads:
         if thread.status == Thread.Status.TERMINATED:
             continue
@@ -219,6 +226,7 @@ def set_thread_terminated(log: Log, thread: Thread, *, cause: Event | int | None
     """A child ends for good; its place is free. `settle_session` must follow when it was working."""
     thread.status, thread.phase, thread.runnable_at = Thread.Status.TERMINATED, Thread.Phase.IDLE, None
     thread.stop_reason, thread.closing = None, False
+    close_after_commit(log.session, thread)
     thread.interrupts_handled_seq = thread.interrupt_seq
     _stop_clock(log, thread)
     log.touch(thread, "status", "phase", "runnable_at", "stop_reason", "closing", "active_ms", "active_since")

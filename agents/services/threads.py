@@ -14,7 +14,6 @@ from agents.services.turns import start_if_resting
 
 MAX_CHILDREN = 25  # that are not terminated; idle ones count
 MAX_THREADS_EVER = 500  # made in one session
-CHILD_PLACES = "SELECT id, status, closing FROM agents_thread WHERE session_id = $1 AND parent_id IS NOT NULL"
 STOP_REQUESTED = "daybreak.stop_requested"
 ARCHIVED = "The thread was archived before this call was carried out."
 STOPPED = "The agent was stopped before this call was carried out."
@@ -22,12 +21,7 @@ STOPPED = "The agent was stopped before this call was carried out."
 
 def free_places(log: Log) -> int:
     """How many more children may be started now."""
-    known = {thread.pk: thread for thread in log.known()}
-    taken = 0
-    for pk, state, closing in log_sql.execute(CHILD_PLACES, [log.session.pk]):
-        if pk in known:
-            state, closing = known[pk].status, known[pk].closing
-        taken += state != Thread.Status.TERMINATED and not closing
+    taken = sum(child.status != Thread.Status.TERMINATED for child in waits.children(log))
     return MAX_CHILDREN - taken
 
 

@@ -8,10 +8,12 @@ from agents.services.log import Log
 
 RECEIVED = "agent.thread_message_received"
 NEW_MAIL = """
-SELECT 1 FROM agents_event WHERE thread_id = $1 AND type = 'agent.thread_message_received' AND seq > $2 LIMIT 1
+SELECT 1 FROM agents_event
+WHERE session_id = $3 AND thread_id = $1 AND type = 'agent.thread_message_received' AND seq > $2 LIMIT 1
 """
 QUEUED_MESSAGE = """
-SELECT 1 FROM agents_event WHERE thread_id = $1 AND type = 'user.message' AND processed_at IS NULL LIMIT 1
+SELECT 1 FROM agents_event
+WHERE session_id = $2 AND thread_id = $1 AND type = 'user.message' AND processed_at IS NULL AND visible LIMIT 1
 """
 
 
@@ -51,9 +53,9 @@ def look_again(log: Log, thread: Thread) -> None:
 
 def has_queued_message(thread: Thread) -> bool:
     """Whether a client has said something that no turn has taken up."""
-    return bool(log_sql.execute(QUEUED_MESSAGE, [thread.pk]))
+    return bool(log_sql.execute(QUEUED_MESSAGE, [thread.pk, thread.session_id]))
 
 
 def has_new_mail(thread: Thread, *, after_seq: int = 0) -> bool:
     """Whether another agent has sent something (after this `seq`) that no turn has taken up."""
-    return bool(log_sql.execute(NEW_MAIL, [thread.pk, max(thread.mail_seq, after_seq)]))
+    return bool(log_sql.execute(NEW_MAIL, [thread.pk, max(thread.mail_seq, after_seq), thread.session_id]))

@@ -21,7 +21,9 @@ CHILDREN = """
 SELECT id, public_id, agent_name, status, phase FROM agents_thread
 WHERE session_id = $1 AND parent_id IS NOT NULL ORDER BY ordinal
 """
-LAST_WAIT = "r.thread_id = $1 AND r.type = 'daybreak.wait_started' ORDER BY r.seq DESC LIMIT 1"
+LAST_WAIT = """
+r.session_id = $2 AND r.thread_id = $1 AND r.type = 'daybreak.wait_started' ORDER BY r.seq DESC LIMIT 1
+"""
 BLOCKED = {Thread.Phase.WAITING_USER: "a person", Thread.Phase.PAUSED: "the session's budget"}
 NOTE = "A message came in meanwhile: it follows. Call wait_for_agents again when you have dealt with it."
 
@@ -82,7 +84,7 @@ def start(log: Log, lead: Thread, call: ToolCall, *, thread_ids: list[str], mode
 def current(log: Log, lead: Thread) -> Wait:
     """The wait that the lead is in."""
     log.flush()
-    event = log_sql.select(Event, LAST_WAIT, lead.pk)[0]
+    event = log_sql.select(Event, LAST_WAIT, lead.pk, log.session.pk)[0]
     data = event.data
     until = datetime.fromisoformat(data["until"]) if data["until"] else None
     return Wait(frozenset(data["session_thread_ids"]), data["mode"], until, event)

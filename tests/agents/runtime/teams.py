@@ -59,6 +59,7 @@ class Models:
         self.answers: dict[int, list[Said]] = defaultdict(list)
         self.requests: dict[int, list[ModelRequest]] = defaultdict(list)
         self.gates: dict[int, threading.Event] = {}
+        self.problems: list[str] = []  # requests that a vendor would refuse
         self._changed = threading.Condition()
 
     def tell(self, ordinal: int, *answers: Said) -> None:
@@ -77,6 +78,7 @@ class Models:
         ordinal = int(request.seed.split("/")[1])
         with self._changed:
             self.requests[ordinal].append(request)
+            self.problems += unanswered(request)
             answer = self.answers[ordinal].pop(0) if self.answers[ordinal] else says("ok")
             self._changed.notify_all()
         gate = self.gates.get(ordinal)
@@ -86,14 +88,28 @@ class Models:
         yield answer(request) if callable(answer) else answer
 
 
+def unanswered(request: ModelRequest) -> list[str]:
+    """Each tool use must be answered, once, at the start of the message that follows it."""
+    found = []
+    following = [*request.messages[1:], {"role": "none", "content": []}]
+    for message, after in zip(request.messages, following, strict=True):
+        wanted = [block["id"] for block in message["content"] if block["type"] == "tool_use"]
+        first = after["content"][: len(wanted)]
+        given = [block["tool_use_id"] for block in first if block["type"] == "tool_result"]
+        if wanted and (after["role"] != "user" or sorted(wanted) != sorted(given)):
+            found.append(f"{message} is followed by {after}")
+    return found
+
+
 @pytest.fixture
-def models(settings: Any, committed_db: None, monkeypatch: Any) -> Models:
+def models(settings: Any, committed_db: None, monkeypatch: Any) -> Iterator[Models]:
     """The test drives threads itself, and says what their models answer."""
     settings.DAYBREAK_HINTS = False
     settings.DAYBREAK_RETRY_BASE_S = 0.0
     found = Models()
     monkeypatch.setattr(catalog, "provider_for", lambda model_id: found)
-    return found
+    yield found
+    assert not found.problems, found.problems[0]
 
 
 _names = itertools.count(1)

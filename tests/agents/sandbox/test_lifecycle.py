@@ -352,3 +352,18 @@ def test_a_spec_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         client.SandboxSpec("sesn_1", tmp_path / "sandboxes" / "sesn_1", "none")
     with pytest.raises(ValueError, match="<data dir>/sandboxes/sesn_1"):
         client.SandboxSpec("sesn_1", tmp_path / "sesn_1", client.FILES_ONLY)
+
+
+def test_the_shell_of_a_thread_that_has_ended_leaves_nothing_behind(make_box: Callable[..., Box]) -> None:
+    box = make_box()
+    box.bash("sleep 98239 & echo started", thread="ends")
+    box.bash("sleep 98240 & cd /tmp; echo started", thread="stays")
+    assert host_processes("98239") and host_processes("98240")
+
+    client.close_thread(box.spec, "ends")
+    client.close_thread(box.spec, "was never there")
+
+    wait_until(lambda: not host_processes("98239"))
+    assert host_processes("98240")
+    assert box.bash("pwd", thread="stays") == "/tmp"
+    assert box.bash("pwd", thread="ends") == "/workspace"
