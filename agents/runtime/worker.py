@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 SWEEP_LOCK = 7_239_002
 WATCH_POLL_S = 1.0
 MIN_SWEEP_S = 0.02
+MOST_TURNED_AWAY = 3  # times in a row; then whoever sweeps hangs, and two sweeps at a time do no harm
 
 
 class WorkerRuntime:
@@ -41,6 +42,7 @@ class WorkerRuntime:
         self._stopping = threading.Event()
         self._heart: psycopg.Connection | None = None
         self._was_away = False  # the database, when the heart beat last
+        self._turned_away = 0  # from sweeping, since the last turn
         self._without_broker = ThreadPoolExecutor(max_workers=4, thread_name_prefix="without-broker")
         self._threads = [
             threading.Thread(target=self._loop, args=(work, pause, again_s), name=name, daemon=True)
@@ -100,7 +102,8 @@ class WorkerRuntime:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
             mine = cursor.fetchone()[0]
-        if mine:
+        self._turned_away = 0 if mine else self._turned_away + 1
+        if mine or self._turned_away >= MOST_TURNED_AWAY:
             try:
                 for thread_pk in leases.find_runnable():
                     self._deliver(thread_pk)
@@ -108,8 +111,9 @@ class WorkerRuntime:
                 if due is not None and due > 0:
                     wait = min(interval, due)
             finally:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
+                if mine:
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
         connection.close()
         self._stopping.wait(max(wait, MIN_SWEEP_S))
 

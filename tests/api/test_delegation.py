@@ -90,7 +90,7 @@ def test_a_report_names_its_sender_and_leaves_the_child_idle(client, local_worke
 @pytest.mark.conformance(91)
 def test_a_report_starts_a_turn_of_a_lead_that_has_ended_its_own(client, local_worker):
     sleeper = slow_worker(client)
-    session = start_team(client, "spawn: Sleeper | slow 0.5s", sleeper)
+    session = start_team(client, "spawn: Sleeper | slow 4s", sleeper)
     events = waited(client, session)
     primary = threads_of(client, session)[0]
     moves = [
@@ -135,7 +135,7 @@ def requests_of(thread):
 @pytest.mark.conformance(93)
 def test_two_children_work_at_the_same_time(client, local_worker):
     sleeper = slow_worker(client)
-    session = start_team(client, parallel("spawn: Sleeper | slow 1s", "spawn: Sleeper | slow 1s", "wait:"), sleeper)
+    session = start_team(client, parallel("spawn: Sleeper | slow 3s", "spawn: Sleeper | slow 3s", "wait:"), sleeper)
     wait_until(lambda: all(len(requests) for requests in spans(client, session)) and len(spans(client, session)) == 2)
     whole = client.beta.sessions.retrieve(session.id)
     assert whole.status == "running"

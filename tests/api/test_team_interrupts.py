@@ -108,7 +108,7 @@ def test_b6_15_an_interrupt_by_thread_stops_only_that_one(client, local_worker):
 @pytest.mark.conformance(97)
 def test_an_interrupt_of_the_lead_alone_leaves_its_agents_working(client, local_worker):
     sleeper = make_agent(client, name="Sleeper", model="simulated/slow", tools=[])
-    session = start_team(client, parallel("spawn: Sleeper | slow 2s", "wait:"), sleeper)
+    session = start_team(client, parallel("spawn: Sleeper | slow 4s", "wait:"), sleeper)
     primary = threads_of(client, session)[0]
     wait_for_thread(client, session, 1, lambda thread: thread.status == "running")
     interrupt(client, session, primary)
@@ -168,7 +168,7 @@ def test_an_interrupt_and_a_message_in_one_request_stop_the_team_and_go_on(clien
 @pytest.mark.conformance(63)
 def test_messages_sent_while_the_lead_waits_are_taken_in_order(client, local_worker):
     sleeper = make_agent(client, name="Sleeper", model="simulated/slow", tools=[])
-    session = start_team(client, parallel("spawn: Sleeper | slow 1s", "wait:"), sleeper)
+    session = start_team(client, parallel("spawn: Sleeper | slow 3s", "wait:"), sleeper)
     wait_for_thread(client, session, 1, lambda thread: thread.status == "running")
     send(client, session, text("say: two"))
     send(client, session, text("say: three"))

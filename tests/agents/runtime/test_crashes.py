@@ -13,18 +13,13 @@ from agents.models import Event, Session, Step, Thread
 from tests.agents.runtime.killing import Crew, holder, kill_workers
 from tests.agents.runtime.processes import *  # noqa: F403
 from tests.agents.runtime.same_run import assert_same_run, files_of, outcome_of
+from tests.agents.runtime.triage import start_triage
 from tests.invariants import check_session
 from tests.runs import TOOLSET, log_of, make_agent, message, send, start_session, texts_of, wait_idle
 from tests.worker import wait_until
 
 QUICK = {"DAYBREAK_SIMULATED_LATENCY": "0.1"}
 AT_ONCE = {"DAYBREAK_SIMULATED_LATENCY": "0"}
-
-
-def triage_session(workspace: Any) -> Session:
-    from agents.services.demo import start_triage
-
-    return start_triage(workspace)
 
 
 def undisturbed(session: Session, crew: Crew, **environment: str) -> Any:
@@ -36,13 +31,13 @@ def undisturbed(session: Session, crew: Crew, **environment: str) -> Any:
 
 
 def demo_killed(workspace: Any, crew: Crew, folder: Path, *, total: int, seed: int, at_once: int) -> None:
-    wanted = undisturbed(triage_session(workspace), crew, **QUICK)
+    wanted = undisturbed(start_triage(workspace, pipelines=12), crew, **QUICK)
     assert any(type_ == "agent.tool_result" for type_, _ in wanted[0][0])
     assert "outputs/report.md" in wanted[1]
 
     killed = 0
     while killed < total:
-        sessions = [triage_session(workspace) for _ in range(at_once)]
+        sessions = [start_triage(workspace, pipelines=12) for _ in range(at_once)]
         killed += kill_workers(sessions, crew, folder, kills=total - killed, seed=seed + killed, **QUICK)
         for session in sessions:
             assert_same_run(session, wanted)
@@ -53,14 +48,14 @@ def demo_killed(workspace: Any, crew: Crew, folder: Path, *, total: int, seed: i
 @pytest.mark.timeout(200)
 def test_b6_8_the_demo_survives_kills_of_its_worker(workspace, crew, tmp_path):
     """Twenty kills: see `test_crashes_of_teams`."""
-    demo_killed(workspace, crew, tmp_path, total=8, seed=1, at_once=3)
+    demo_killed(workspace, crew, tmp_path, total=6, seed=1, at_once=1)
 
 
 @pytest.mark.drill
 @pytest.mark.bwrap
 @pytest.mark.timeout(1500)
 def test_b6_8_the_demo_survives_a_hundred_kills_of_its_worker(workspace, crew, tmp_path):
-    demo_killed(workspace, crew, tmp_path, total=100, seed=1000, at_once=6)
+    demo_killed(workspace, crew, tmp_path, total=100, seed=1000, at_once=3)
 
 
 def commands_killed(workspace: Any, crew: Crew, folder: Path, *, total: int, seed: int, at_once: int) -> None:
@@ -82,7 +77,7 @@ def commands_killed(workspace: Any, crew: Crew, folder: Path, *, total: int, see
 @pytest.mark.bwrap
 @pytest.mark.timeout(200)
 def test_b6_18_drill_2_a_command_runs_once_although_its_workers_are_killed(workspace, crew, tmp_path):
-    commands_killed(workspace, crew, tmp_path, total=6, seed=7, at_once=2)
+    commands_killed(workspace, crew, tmp_path, total=4, seed=7, at_once=2)
 
 
 @pytest.mark.drill
@@ -96,7 +91,7 @@ def test_drill_1_a_worker_killed_while_a_model_answers_is_replaced(workspace, cr
     """The span is closed as an error, and there is exactly one final message."""
     slow = make_agent(workspace, model="simulated/slow", tools=[])
     first, second = crew(2)
-    session = start_session(workspace, "slow 1s", agent=slow)
+    session = start_session(workspace, "slow 3s", agent=slow)
     wait_until(lambda: holder(session) is not None)
     wait_until(lambda: Event.objects.filter(session=session, type="span.model_request_start").exists())
     (first if holder(session) == first.pid else second).kill()

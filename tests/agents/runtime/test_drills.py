@@ -19,6 +19,7 @@ from agents.services import hints
 from tests.agents.runtime.killing import holder
 from tests.agents.runtime.processes import *  # noqa: F403
 from tests.agents.runtime.same_run import assert_same_run, files_of, outcome_of
+from tests.agents.runtime.triage import start_triage
 from tests.fakes import MessagesServer, answer, error
 from tests.invariants import check_session
 from tests.runs import log_of, make_agent, message, send, start_session, texts_of, types_of, wait_idle
@@ -196,13 +197,13 @@ def test_drill_14_the_same_call_without_end_is_stopped(workspace, local_worker):
 def test_drill_15_a_worker_whose_clock_is_wrong_changes_nothing(workspace, crew, minutes):
     """Retries, leases, the order of events and their times: the database's clock decides."""
     shift = {"CLOCK_SHIFT_S": str(60 * minutes), **AT_ONCE}
-    lines = ["fault: 529x2@1", *(f"glob: pattern-{number}" for number in range(14))]
+    lines = ["fault: 529x2@1", *(f"glob: pattern-{number}" for number in range(8))]
     began = timezone.now()
     session = start_session(workspace, "\n".join(lines))
     wrong = crew(1, **shift)[0]
     wait_idle(session, timeout_s=40)
     assert session.stop_reason == {"type": "end_turn"}
-    assert len(texts_of(session, "agent.tool_result")) == 14
+    assert len(texts_of(session, "agent.tool_result")) == 8
     assert types_of(session).count("session.status_rescheduled") == 2
     assert {step.worker.split(":")[-2] for step in Step.objects.filter(session=session)} == {str(wrong.pid)}
 
@@ -320,8 +321,8 @@ def lose_workers(crew: Any, count: int) -> None:
 @pytest.mark.timeout(180)
 def test_b6_25_drill_18_a_poison_step_stops_only_its_own_thread(workspace, crew):
     slow = make_agent(workspace, model="simulated/slow", tools=[])
-    script = "\n".join(f"bash: sleep 0.2; echo {number}" for number in range(4))
-    others = [start_session(workspace, "slow 1s", agent=slow) for _ in range(7)]
+    script = "\n".join(f"bash: sleep 0.1; echo {number}" for number in range(4))
+    others = [start_session(workspace, "slow 600ms", agent=slow) for _ in range(7)]
     others += [start_session(workspace, script) for _ in range(3)]
     poison = start_session(workspace, "hello", agent=poisoned(workspace))
     lose_workers(crew, 3)
@@ -362,17 +363,14 @@ def test_drill_18_a_poisoned_child_ends_and_its_lead_is_told(workspace, crew):
 @pytest.mark.bwrap
 @pytest.mark.parametrize("how", ["hints off", "each hint ten times"])
 def test_b6_11_without_hints_and_with_ten_of_each_the_run_is_the_same(workspace, make_local_worker, how):
-    from agents.services.demo import create_demo
-
     with_hints = make_local_worker()
-    wanted = outcome_of(wait_idle(create_demo(workspace)[0], timeout_s=90))
+    wanted = outcome_of(wait_idle(start_triage(workspace), timeout_s=90))
     with_hints.stop()
     other = make_local_worker(hints=how != "hints off")
     if how != "hints off":
         real = other.hint
         hints.set_sender(lambda pk: [real(pk) for _ in range(10)] and None)
-    workspace.demo_ran_at = None
-    session = wait_idle(create_demo(workspace)[0], timeout_s=90)
+    session = wait_idle(start_triage(workspace), timeout_s=90)
     assert_same_run(session, wanted)
     if how != "hints off":
         time.sleep(0.5)

@@ -217,15 +217,15 @@ def test_drill_8_a_database_that_is_away_for_a_minute(place):
 
 
 def test_a_database_that_comes_and_goes_is_no_fault_of_the_step(place):
-    """Four outages in the same step: a worker that is cut off hands its lease back instead of losing it."""
+    """Three outages in the same step: a worker that is cut off hands its lease back instead of losing it."""
     client = place.client()
-    session = make_session(client, "slow 12s", agent=make_agent(client, "simulated/slow", tools=[]))
+    session = make_session(client, "slow 10s", agent=make_agent(client, "simulated/slow", tools=[]))
     wait_until(lambda: of_type(history(client, session), "span.model_request_start"))
-    for _ in range(4):
+    for _ in range(3):
         place.server.stop()
         time.sleep(3.5)  # longer than a lease
         place.server.start()
-        time.sleep(1.0)
+        time.sleep(0.7)
     assert end_of(client, session) == "end_turn"
     events = history(client, session)
     assert of_type(events, "session.error") == []

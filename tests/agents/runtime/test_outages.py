@@ -15,10 +15,11 @@ from tests.runs import make_agent, start_session, texts_of
 
 
 @pytest.fixture
-def heart(committed_db, settings, database_dsn):
+def heart(committed_db, settings, database_dsn, monkeypatch):
     """The test drives threads itself; the connection is the heartbeat's."""
     settings.DAYBREAK_HINTS = False
     settings.DAYBREAK_RETRY_BASE_S = 0.0
+    monkeypatch.setenv("DAYBREAK_SIMULATED_LATENCY", "0")
     with psycopg.connect(database_dsn, autocommit=True) as connection:
         yield connection
     leases.held_runs.take_cut_off()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import psycopg
 import pytest
 
 from agents.errors import Invalid, NotFound, RequestCancelled
 from agents.models import Event, Thread, ToolCall
 from agents.providers.base import Cancellation
 from agents.runtime import answers, engine, leases, recovery
+from agents.runtime.worker import SWEEP_LOCK
 from agents.runtime.workspace import workplace
 from agents.sandbox import client as sandbox
 from agents.services.events import send_events
@@ -224,7 +226,7 @@ def test_an_interrupt_after_a_workers_death_ends_the_command(workspace, make_loc
     assert sandbox.lookup(spec, call.exec_id) != "running"
 
 
-def test_the_sweep_survives_a_broker_that_refuses_hints(workspace, make_local_worker, monkeypatch):
+def test_drill_6_the_sweep_survives_a_broker_that_refuses_hints(workspace, make_local_worker, monkeypatch):
     worker = make_local_worker(hints=False)
 
     def refuse(thread_pk: int) -> None:
@@ -232,6 +234,15 @@ def test_the_sweep_survives_a_broker_that_refuses_hints(workspace, make_local_wo
 
     monkeypatch.setattr(worker._runtime, "_hint", refuse)
     session = wait_idle(start_session(workspace, "say: hello"))
+    assert session.stop_reason == {"type": "end_turn"}
+
+
+def test_a_sweeper_that_hangs_does_not_keep_the_others_from_sweeping(workspace, make_local_worker, database_dsn):
+    """A worker that is frozen in the middle of its sweep keeps the lock."""
+    with psycopg.connect(database_dsn, autocommit=True) as frozen:
+        frozen.execute("SELECT pg_advisory_lock(%s)", [SWEEP_LOCK])
+        make_local_worker(hints=False)
+        session = wait_idle(start_session(workspace, "say: hello"))
     assert session.stop_reason == {"type": "end_turn"}
 
 
@@ -257,7 +268,7 @@ def test_losing_a_race_for_a_thread_keeps_no_connection(no_hints, workspace):
     assert texts_of(session, "agent.message") == ["hello"]
 
 
-def test_a_step_that_kills_its_workers_is_stopped_after_three(no_hints, workspace):
+def test_drill_18_a_step_that_kills_its_workers_is_stopped_after_three(no_hints, workspace):
     session = start_session(workspace, "say: hello")
     thread = thread_of(session)
     for _ in range(3):
