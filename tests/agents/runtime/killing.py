@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.models import Session, Thread
@@ -15,8 +17,7 @@ from tests.worker import wait_until
 
 Crew = Callable[..., list[Worker]]
 
-WORKERS = 3
-HALT_TIMEOUT_S = 1.5
+WORKERS = 2
 
 # Where a kill falls between two things that belong together. See `tests/worker_process.py`.
 PLACES = (
@@ -36,6 +37,14 @@ PLACES_OF_TEAMS = (
 )
 
 
+@dataclass(frozen=True)
+class Member:
+    """A worker and the file it makes when it halts at its place."""
+
+    worker: Worker
+    halted: Path
+
+
 def kill_workers(
     sessions: Sequence[Session],
     crew: Crew,
@@ -43,35 +52,58 @@ def kill_workers(
     *,
     kills: int,
     seed: int,
-    latest_s: float = 0.3,
+    latest_s: float = 0.6,
     places: Sequence[str] = PLACES,
     timeout_s: float = 120.0,
     **environment: str,
 ) -> int:
-    """Kill workers under the sessions until all have stopped, `kills` at most. Returns how many died."""
+    """Kill workers at work until all sessions have stopped, `kills` at most. Returns how many died.
+
+    Every second worker halts at a chosen place, and dies there; the others die at chosen times.
+    """
     chance = random.Random(seed)
-    deadline = time.monotonic() + timeout_s
-    workers = crew(WORKERS, **environment)
+    members: list[Member] = []
     killed = 0
+
+    def hire() -> None:
+        more = dict(environment)
+        halted = folder / f"halted-{seed}-{killed}-{len(members)}"
+        if places and chance.random() < 0.5:
+            more.update(HALT_AT=f"{chance.choice(places)}:{chance.randint(1, 3)}", HALTED=str(halted))
+        members.append(Member(crew(1, **more)[0], halted))
+
+    deadline = time.monotonic() + timeout_s
+    next_at = time.monotonic()
     while killed < kills and not all_stopped(sessions):
         assert time.monotonic() < deadline, [(s.public_id, s.status) for s in sessions]
-        if places and chance.random() < 0.5:
-            flag = folder / f"halted-{seed}-{killed}"
-            place = f"{chance.choice(places)}:{chance.randint(1, 3)}"
-            victim = crew(1, HALT_AT=place, HALTED=str(flag), **environment)[0]
-            workers.append(victim)
-            died = _kill_at(flag, victim, sessions)
-        else:
-            time.sleep(chance.uniform(0, latest_s))
-            died = _kill_one(workers, sessions, chance)
-            if died:
-                workers.append(crew(1, **environment)[0])
-        killed += died
-        workers = [worker for worker in workers if worker.alive]
-    wait_until(lambda: all_stopped(sessions), timeout_s=60)
-    for worker in workers:
-        worker.kill()
+        while len(members) < WORKERS:
+            hire()
+        victim = _halted(members, sessions)
+        if victim is None and time.monotonic() >= next_at:
+            next_at = time.monotonic() + chance.uniform(0, latest_s)
+            victim = _busy(members, sessions, chance)
+        if victim is None:
+            time.sleep(0.03)
+            continue
+        victim.worker.kill()
+        members.remove(victim)
+        killed += 1
+    for member in members:
+        member.halted.unlink(missing_ok=True)
+    crew(1, **environment)
+    _wait_until_stopped(sessions, members)
+    for member in members:
+        member.worker.kill()
     return killed
+
+
+def _wait_until_stopped(sessions: Sequence[Session], members: list[Member]) -> None:
+    def stopped() -> bool:
+        for member in members:
+            member.halted.unlink(missing_ok=True)  # nobody dies any more
+        return all_stopped(sessions)
+
+    wait_until(stopped, timeout_s=60)
 
 
 def all_stopped(sessions: Sequence[Session]) -> bool:
@@ -85,31 +117,21 @@ def holder(session: Session) -> int | None:
     return int(owner.split(":")[-2]) if owner else None
 
 
-def _kill_at(flag: Path, victim: Worker, sessions: Sequence[Session]) -> bool:
-    """Kill the worker when it has come to its place, or as soon as may be when it does not come there in time."""
-    deadline = time.monotonic() + HALT_TIMEOUT_S
-    while not all_stopped(sessions):
-        came = flag.exists()
-        if (came or time.monotonic() > deadline) and _may_die(victim, sessions):
-            victim.kill()
-            return True
-        if came:
-            flag.unlink()  # not now: it may hold what a successor of another worker waits for
-        time.sleep(0.03)
-    flag.unlink(missing_ok=True)
-    return False
+def _halted(members: list[Member], sessions: Sequence[Session]) -> Member | None:
+    """Who has come to its place and may die there. The others go on: they may hold what a successor waits for."""
+    for member in members:
+        if member.halted.exists():
+            if _may_die(member.worker, sessions):
+                return member
+            member.halted.unlink()
+    return None
 
 
-def _kill_one(workers: list[Worker], sessions: Sequence[Session], chance: random.Random) -> bool:
-    """Kill a worker that has work, if that may be done now."""
-    busy = [worker for worker in workers if _threads(sessions, lease_owner__contains=f":{worker.pid}:")]
-    if not busy:
-        return False
-    victim = chance.choice(busy)
-    if not _may_die(victim, sessions):
-        return False
-    victim.kill()
-    return True
+def _busy(members: list[Member], sessions: Sequence[Session], chance: random.Random) -> Member | None:
+    """Somebody who holds a thread, when that may be lost now."""
+    busy = [one for one in members if _threads(sessions, lease_owner__contains=f":{one.worker.pid}:").exists()]
+    victim = chance.choice(busy) if busy else None
+    return victim if victim is not None and _may_die(victim.worker, sessions) else None
 
 
 def _may_die(victim: Worker, sessions: Sequence[Session]) -> bool:
@@ -121,5 +143,5 @@ def _may_die(victim: Worker, sessions: Sequence[Session]) -> bool:
     return True
 
 
-def _threads(sessions: Sequence[Session], **conditions: str) -> object:
+def _threads(sessions: Sequence[Session], **conditions: str) -> QuerySet[Thread]:
     return Thread.objects.filter(session__in=sessions, runnable_at__isnull=False, **conditions)
