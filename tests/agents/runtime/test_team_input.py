@@ -31,6 +31,7 @@ from tests.agents.runtime.teams import (
 from tests.invariants import *  # noqa: F403
 from tests.invariants import check_session
 from tests.runs import log_of, make_agent, message, send, start_session, types_of
+from tests.worker import wait_until
 
 pytestmark = pytest.mark.usefixtures("sessions_hold")
 
@@ -250,11 +251,14 @@ def test_waiting_again_and_again_for_an_agent_that_works_is_no_loop(workspace, m
     session = start_team(workspace)
     models.tell(LEAD, says("", spawn()), *(says("", wait(timeout_s=0.01)) for _ in range(8)), says("enough"))
     models.hold(CHILD)
-    for _ in range(40):
+
+    def is_idle() -> bool:  # a wait that is not over yet is looked at in vain
         advance(session, LEAD)
+        return thread(session, LEAD).status == "idle"
+
+    wait_until(is_idle)
     waits = [text for text, _ in results_of(session)[1:]]
     assert len(waits) == 8 and not [text for text in waits if "third time" in text]
-    assert thread(session, LEAD).status == "idle"
     settle_child(session, models)
 
 
