@@ -126,7 +126,7 @@ def check_line(session: Session) -> None:
         if thread.interrupt_pending:
             assert thread.runnable_at is not None, "somebody will carry it out"
         if thread.phase == "paused":
-            assert (thread.status, thread.runnable_at) == ("idle", None)
+            assert thread.status == "idle" and (thread.runnable_at is not None) == thread.interrupt_pending
             assert thread.stop_reason == {"type": "budget_reached"}
             assert not thread.reserved_nanousd and not thread.wanted_nanousd
 

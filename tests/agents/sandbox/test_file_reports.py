@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from agents.sandbox.stored_files import look_in, resolve
 from tests.agents.sandbox.boxes import Box, in_background, text, wait_until
 
 ANA, BEN = "sthr_ana", "sthr_ben"
+STAMP_GRAIN_S = 0.01  # files are stamped by a clock that ticks this slowly at worst
 MODES = [pytest.param(client.BUBBLEWRAP, marks=pytest.mark.bwrap), client.FILES_ONLY]
 
 
@@ -380,6 +382,7 @@ def test_a_file_outside_the_walked_folders_belongs_to_its_command_too(make_box: 
         write_as(box, ANA, path, "first")
     command = done(box, box.run("bash", command="echo second | tee /tmp/script.py > node_modules/i.js", thread=ANA))
     assert summary(command) == [("/workspace/node_modules/i.js", "command", ANA)], "it is known, so it is looked at"
+    time.sleep(2 * STAMP_GRAIN_S)  # else the next command may begin in the tick in which the files were stamped
     done(box, box.run("bash", command="true", thread=BEN))
     for path in paths:
         outcome = done(
