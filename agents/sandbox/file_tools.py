@@ -25,7 +25,7 @@ from agents.sandbox.hosted_paths import HostedPaths
 from agents.sandbox.limits import Limits
 from agents.sandbox.prctl import die_with_parent, hide_from_tracing
 from agents.sandbox.sdk_tools import load_toolset
-from agents.sandbox.text import failure, text_block
+from agents.sandbox.text import failure, is_storable, text_block
 
 _PRINTS_PATHS = ("glob", "grep")
 _CHANGED_BY_ANOTHER = "The file is not what it was when you saw it last. Read it again."
@@ -155,20 +155,12 @@ def _run_child(descriptor: int, tools: FileTools) -> None:
 
             call = ask({"pid": os.getpid()})
             target = tools.target(call["input"]) if call["alone"] else None
-            if target is None or not _is_text(tools.hosted(target)):
+            if target is None or not is_storable(tools.hosted(target)):
                 say(tools.run(call["tool"], call["input"]))
             else:
                 say(tools.run_alone(call["tool"], call["input"], target, ask))
     finally:
         os._exit(0)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _set_limits(limits: Limits) -> None:

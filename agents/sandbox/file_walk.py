@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from agents.sandbox.file_states import Stamp, stamp_of
+from agents.sandbox.text import is_storable
 
 MOST_ENTRIES = 20_000
 LONGEST_S = 1.0
@@ -49,7 +50,7 @@ class Walk:
                     self._add(folder, entry, shown, without, depth=depth)
 
     def _add(self, folder: int, entry: os.DirEntry[str], shown: str, without: Collection[str], *, depth: int) -> None:
-        if not entry.name.isascii() and not _is_text(entry.name):
+        if not entry.name.isascii() and not is_storable(entry.name):
             return  # such a name could not be stored
         path = f"{shown}/{entry.name}"
         if not entry.is_dir(follow_symlinks=False):
@@ -62,11 +63,3 @@ class Walk:
                 self._enter(below, path, without, depth=depth + 1)
             finally:
                 os.close(below)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from agents.sandbox.file_states import Look, look_at
 from agents.sandbox.hosted_paths import FOLDERS
+from agents.sandbox.text import is_storable
 
 OUTPUTS = "outputs"
 _DEEPEST = 64
@@ -46,7 +47,7 @@ def list_files(root: Path, *, folder: str = OUTPUTS, most: int = 10_000) -> list
             os.scandir(opened) as listing,
         ):
             for entry in listing:
-                if not _is_text(entry.name):
+                if not is_storable(entry.name):
                     continue
                 with contextlib.suppress(OSError):
                     state = entry.stat(follow_symlinks=False)
@@ -128,11 +129,3 @@ def opened_folder(top: Path | str, parts: tuple[str, ...]) -> Iterator[int]:
         yield opened
     finally:
         os.close(opened)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -21,6 +21,15 @@ def clean(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
+def is_storable(name: str) -> bool:
+    """Whether a file's name is text: to the system it is bytes, and need not be UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def text_block(text: str) -> dict[str, str]:
     return {"type": "text", "text": clean(text)}
 
