@@ -67,7 +67,7 @@ def _begin(run: Run) -> Attempt | None:
             _read_context(run, log, thread)  # it is part of this turn: who interrupts the wait ends it
             return None
         status.set_running(log, thread)
-        thread.runnable_at = log.now
+        thread.runnable_at = min(thread.runnable_at or log.now, log.now)  # kept where it is due: it is indexed
         inputs = _read_context(run, log, thread)
         if thread.tool_rounds >= limits.MAX_TOOL_ROUNDS:
             retries.stop_turn(

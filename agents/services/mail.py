@@ -20,8 +20,10 @@ TAKEN = "daybreak.thread_message_taken"
 TASK, MESSAGE_KIND, REPORT, FAILURE = "task", "message", "report", "failure"
 ENDS_A_WAIT = (TASK, MESSAGE_KIND)  # a report is what was waited for; anything else wants an answer first
 
+# By the place on its thread's stream, so that only that thread's part of the log is read. What was received never queues:
+# its place is its `seq`.
 UNTAKEN = """
-r.session_id = $3 AND r.thread_id = $1 AND r.type = 'agent.thread_message_received' AND r.seq > $2 ORDER BY r.seq
+r.thread_id = $1 AND r.position > $2 AND r.type = 'agent.thread_message_received' ORDER BY r.position
 """
 
 
@@ -52,7 +54,7 @@ def send(
 
 def untaken(thread: Thread) -> list[Event]:
     """What has come and no turn has taken up, as it came."""
-    return log_sql.select(Event, UNTAKEN, thread.pk, thread.mail_seq, thread.session_id)
+    return log_sql.select(Event, UNTAKEN, thread.pk, thread.mail_seq)
 
 
 def take_up(log: Log, thread: Thread, messages: list[Event]) -> list[Event]:

@@ -7,9 +7,10 @@ from agents.services import hints, log_sql, status
 from agents.services.log import Log
 
 RECEIVED = "agent.thread_message_received"
+# By the place on its thread's stream: see `UNTAKEN` in mail.py.
 NEW_MAIL = """
 SELECT 1 FROM agents_event
-WHERE session_id = $3 AND thread_id = $1 AND type = 'agent.thread_message_received' AND seq > $2 LIMIT 1
+WHERE thread_id = $1 AND position > $2 AND type = 'agent.thread_message_received' LIMIT 1
 """
 QUEUED_MESSAGE = """
 SELECT 1 FROM agents_event
@@ -58,4 +59,4 @@ def has_queued_message(thread: Thread) -> bool:
 
 def has_new_mail(thread: Thread, *, after_seq: int = 0) -> bool:
     """Whether another agent has sent something (after this `seq`) that no turn has taken up."""
-    return bool(log_sql.execute(NEW_MAIL, [thread.pk, max(thread.mail_seq, after_seq), thread.session_id]))
+    return bool(log_sql.execute(NEW_MAIL, [thread.pk, max(thread.mail_seq, after_seq)]))
