@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.instance import PASSWORD, Instance, running
 from bench.rows import Measured, median, percentile, row
-from bench.workers import kill, peak_memory_mib, second_worker, workers_held
+from bench.workers import SpareWorkers, kill, peak_memory_mib, workers_held
 
 THREADS = 25
 STEPS = int(os.environ.get("BENCH_STEPS", "20"))  # model requests of each thread
@@ -21,20 +21,14 @@ TEAM_STEPS = 8
 KILLS = int(os.environ.get("BENCH_KILLS", "10"))
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "60"))
 
-# Between the end of an answer and the start of the next request of the same thread, tool time left out.
+# Between the end of an answer and the start of the next request of the same child, which uses no tools.
 OVERHEAD = """
-    SELECT 1000 * extract(epoch FROM next_start - ended) - coalesce(tool_ms, 0)
-    FROM (
-        SELECT a.ended_at AS ended,
-               lead(a.started_at) OVER (PARTITION BY s.thread_id ORDER BY s.no, a.attempt) AS next_start,
-               (SELECT sum(1000 * extract(epoch FROM c.ended_at - c.started_at))
-                  FROM agents_toolcall c
-                 WHERE c.thread_id = s.thread_id AND c.started_at >= a.ended_at
-                   AND c.ended_at <= coalesce((SELECT min(n.started_at) FROM agents_step n
-                        WHERE n.thread_id = s.thread_id AND n.kind = 'model_request' AND n.no > s.no), now())
-               ) AS tool_ms
-          FROM agents_modelattempt a JOIN agents_step s ON s.id = a.step_id
-         WHERE s.kind = 'model_request' AND a.ended_at IS NOT NULL
+    SELECT 1000 * extract(epoch FROM next_start - ended) FROM (
+        SELECT a.ended_at AS ended, lead(a.started_at) OVER (PARTITION BY s.thread_id ORDER BY s.no) AS next_start
+          FROM agents_modelattempt a
+          JOIN agents_step s ON s.id = a.step_id
+          JOIN agents_thread t ON t.id = s.thread_id
+         WHERE s.kind = 'model_request' AND a.ended_at IS NOT NULL AND t.parent_id IS NOT NULL AND s.id > %s
     ) pairs WHERE next_start IS NOT NULL
 """
 
@@ -64,7 +58,7 @@ def _wait_until_idle(instance: Instance, seconds: float = 300.0) -> None:
 )
 def steps() -> Measured:
     """Throughput and own time are runs of their own: threads that never wait would wait for each other's processor."""
-    with running(DAYBREAK_SIMULATED_LATENCY="0") as instance, second_worker(instance):
+    with running(DAYBREAK_SIMULATED_LATENCY="0") as instance, SpareWorkers(instance):
         several = _commits_per_second(instance, sessions=SESSIONS, children=THREADS // SESSIONS)
         one = _commits_per_second(instance, sessions=1, children=THREADS)
     overheads = _own_times()
@@ -137,15 +131,16 @@ def team() -> Measured:
 
 @row("takeover", "A worker killed with -9 during a model request → next event of its session", "p95 ≤ 20 s")
 def takeover() -> Measured:
-    """At the real lease time. The supervisor starts another worker meanwhile; a second one is there already."""
+    """At the real lease time. Others are there already: the supervisor starts one that ends often ever more slowly."""
     waits = []
-    with running() as instance, second_worker(instance):
+    with running() as instance, SpareWorkers(instance, 2) as spare:
         client = instance.client()
         chosen = _agent_and_environment(client, "simulated/slow")
         for _ in range(KILLS):
             session = client.beta.sessions.create(**chosen, initial_events=[_message("slow 10m")])
             waits.append(_seconds_until_taken_over(instance, session.id))
             client.beta.sessions.events.send(session.id, events=[{"type": "user.interrupt"}])
+            spare.refill()
     p95 = percentile(waits, 0.95)
     return Measured(
         f"median {median(waits):.1f}, p95 {p95:.1f}, max {max(waits):.1f} s ({len(waits)} kills)",
@@ -174,17 +169,15 @@ def _seconds_until_taken_over(instance: Instance, session: str) -> float:
 
 def _own_times() -> list[float]:
     """Milliseconds of the engine between two requests, of threads whose models take their usual time."""
-    script = "\n".join(f'custom: nothing {{"n": {number}}}' for number in range(STEPS - 1))
     with running() as instance:
         client = instance.client()
-        _start(client, _agent_and_environment(client, "simulated/tools"), script, THREADS)
+        _start_team(client, children=2, rounds=4)
         _wait_until_idle(instance)
-        return [float(value) for (value,) in instance.query(OVERHEAD)]
-
-
-def _start(client: Any, chosen: dict[str, str], text: str, count: int) -> None:
-    for _ in range(count):
-        client.beta.sessions.create(**chosen, initial_events=[_message(text)])
+        [[before]] = instance.query("SELECT max(id) FROM agents_step")
+        for _ in range(SESSIONS):
+            _start_team(client, children=THREADS // SESSIONS, rounds=STEPS)
+        _wait_until_idle(instance)
+        return [float(value) for (value,) in instance.query(OVERHEAD, before)]
 
 
 @row("event-to-browser", "Event sent → visible on the session page in Chromium", "≤ 500 ms")

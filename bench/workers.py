@@ -1,4 +1,4 @@
-"""The worker processes of an instance under measurement: a second one, and all of them held."""
+"""The worker processes of an instance under measurement: more of them, all of them held, one killed."""
 
 from __future__ import annotations
 
@@ -8,27 +8,46 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from bench.instance import ROOT, Instance
 from console.child_process import die_with_parent
 
 
-@contextlib.contextmanager
-def second_worker(instance: Instance) -> Iterator[None]:
-    """Another worker process, started like the one that is there."""
-    [pid] = _workers(instance)
-    process = subprocess.Popen(
-        _parts(pid, "cmdline"),
-        cwd=ROOT,
-        env=dict(variable.split(b"=", 1) for variable in _parts(pid, "environ")),
-        stderr=subprocess.DEVNULL,  # it says goodbye
-        preexec_fn=die_with_parent(),  # noqa: PLW1509
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+class SpareWorkers:
+    """More worker processes, started like the one that is there when this is made. Use as a context manager."""
+
+    def __init__(self, instance: Instance, count: int = 1) -> None:
+        [pid] = _workers(instance)
+        self._command = _parts(pid, "cmdline")
+        self._environment = dict(variable.split(b"=", 1) for variable in _parts(pid, "environ"))
+        self._count = count
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self.refill()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait(timeout=60)
+
+    def refill(self) -> None:
+        """Start one for each that has ended."""
+        self._processes = [process for process in self._processes if process.poll() is None]
+        while len(self._processes) < self._count:
+            self._processes.append(self._start())
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env=self._environment,
+            stderr=subprocess.DEVNULL,  # it says goodbye
+            preexec_fn=die_with_parent(),  # noqa: PLW1509
+        )
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ TAKEN = "daybreak.thread_message_taken"
 TASK, MESSAGE_KIND, REPORT, FAILURE = "task", "message", "report", "failure"
 ENDS_A_WAIT = (TASK, MESSAGE_KIND)  # a report is what was waited for; anything else wants an answer first
 
-# By the place on its thread's stream, so that only that thread's part of the log is read. What was received never queues:
-# its place is its `seq`.
+# By the place on its thread's stream, so that only that thread's part of the log is read. A received message never
+# queues: its place is its `seq`.
 UNTAKEN = """
 r.thread_id = $1 AND r.position > $2 AND r.type = 'agent.thread_message_received' ORDER BY r.position
 """
