@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from agents.models import Event, File, Membership, Session
+from agents.models import Annotation, Event, File, Membership, Session
 from agents.models.people import Role
 from agents.services import keys
 from agents.services.blobs import store_bytes
@@ -57,18 +57,24 @@ def secret(workspace: Any) -> dict[str, str]:
         resources=[{"type": "file", "file_id": upload.public_id}],
     )
     key, _ = keys.create_api_key(workspace, name=f"{MARK} key")
+    event = Event.objects.filter(session=session, visible=True).order_by("seq")[0]
+    mark = Annotation.objects.create(
+        session=session, event=event, kind="note", text=MARK, author_name=MARK, written_here=True
+    )
     return {
         "agent_id": agent.public_id,
         "environment_id": environment.public_id,
         "session_id": session.public_id,
         "thread_id": session.primary_thread.public_id,
         "resource_id": session.resources.get().public_id,
-        "event_id": Event.objects.filter(session=session, visible=True).order_by("seq")[0].public_id,
+        "event_id": event.public_id,
+        "annotation_id": str(mark.pk),
         "file_id": upload.public_id,
         "key_id": key.public_id,
         "model_id": "simulated/echo",
         "rest": "x",
         "token": "x",
+        "tab": "summary",
     }
 
 
@@ -152,6 +158,7 @@ def counts(workspace: Any) -> str:
         list(workspace.environments.values("archived_at")),
         list(workspace.files.values("filename")),
         list(workspace.api_keys.values("name", "revoked_at")),
+        list(Annotation.objects.filter(session__workspace=workspace).values("kind", "text")),
     ]
     return json.dumps([sessions, others], default=str)
 

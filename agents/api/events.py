@@ -11,6 +11,7 @@ from agents.api import schemas
 from agents.api.http import ApiRequest, endpoint, read_json
 from agents.api.pages import BY_POSITION, created_within, paginate
 from agents.api.sessions import sender
+from agents.api.traces import remember_trace
 from agents.api.wire import event_fragment, thread_wire
 from agents.errors import NotFound
 from agents.models import Event, Session, Thread
@@ -22,6 +23,7 @@ def send_events(request: ApiRequest, session_id: str) -> dict[str, Any]:
     session = sessions.get_session(request.workspace, session_id)
     values = schemas.parse("events.send", read_json(request))
     rows = events.send_events(session, events=values["events"], by=sender(request))
+    remember_trace(request, session)
     return {"data": [event_fragment(row) for row in rows]}
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any, NoReturn, cast
 
 import orjson
@@ -57,6 +58,9 @@ class ApiRequest(HttpRequest):
 Handler = Callable[..., Any]
 View = Callable[..., HttpResponseBase]
 
+# Paths whose clients do not read the contract's errors but those of another specification.
+ERROR_FORMATS: dict[str, Callable[[HttpRequest, DaybreakError], HttpResponse]] = {}
+
 
 def endpoint(**handlers: Handler) -> View:
     """One URL of the API: a handler per method, e.g. `endpoint(GET=list_agents, POST=create_agent)`.
@@ -82,6 +86,7 @@ class ApiMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
+        import_module("agents.api.urls")  # before the first answer, which may be an error in a format of its own
 
     def __call__(self, request: HttpRequest) -> Any:
         if not request.path_info.startswith(PREFIX):
@@ -215,7 +220,11 @@ def error_response(request: ApiRequest, exc: Exception) -> HttpResponse:
         logger.exception("unexpected error request=%s path=%s", request.request_id, request.path_info, exc_info=exc)
     elif isinstance(error, Unavailable):
         logger.error("request=%s unavailable: %s", request.request_id, exc)
-    response = json_response(error_body(error, request.request_id), error.status)
+    other_format = ERROR_FORMATS.get(request.path_info)
+    if other_format is not None:
+        response = other_format(request, error)
+    else:
+        response = json_response(error_body(error, request.request_id), error.status)
     if isinstance(error, Conflict | NotBuilt):
         response["x-should-retry"] = "false"  # the SDK repeats every 409 and 5xx unless told not to
     if isinstance(error, MethodNotAllowed):

@@ -17,12 +17,15 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MULTIPART_OVERHEAD_BYTES = 1024 * 1024  # boundaries and part headers around an upload
+TRACES_BYTES = 20 * 1024 * 1024  # uncompressed; a compressed body has a limit of its own
 THROWN_AWAY_BYTES = 64 * 1024 * 1024  # read beyond the limit before giving up on the client
 
 
 def body_limit(path: str) -> int:
     if path == "/v1/files":
         return settings.DAYBREAK_UPLOAD_LIMIT_BYTES + MULTIPART_OVERHEAD_BYTES
+    if path == "/v1/traces":
+        return TRACES_BYTES
     return settings.DAYBREAK_BODY_LIMIT_BYTES
 
 

@@ -10,6 +10,7 @@ from django.urls import path
 from agents.api import schemas
 from agents.api.http import ApiRequest, endpoint, read_json
 from agents.api.pages import created_within, paginate
+from agents.api.traces import remember_trace
 from agents.api.wire import session_wire
 from agents.errors import Invalid, NotBuilt
 from agents.models import Session
@@ -24,6 +25,7 @@ def sender(request: ApiRequest) -> str:
 def create_session(request: ApiRequest) -> dict[str, Any]:
     values = schemas.parse("sessions.create", read_json(request))
     session = sessions.create_session(request.workspace, values=values, sender=sender(request))
+    remember_trace(request, session)
     return session_wire(session)
 
 

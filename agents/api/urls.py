@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.api import agents, environments, events, files, models, resources, sessions, streams, unbuilt
+from agents.api import agents, environments, events, files, models, resources, sessions, streams, traces, unbuilt
 
 app_name = "api"
 
@@ -16,5 +16,6 @@ urlpatterns = [
     *resources.urlpatterns,
     *files.urlpatterns,
     *models.urlpatterns,
+    *traces.urlpatterns,
     *unbuilt.urlpatterns,
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, Literal
 
 CLAUDE_CODE = "claude-code"
 CHAT = "chat"
-FORMATS = (CLAUDE_CODE, CHAT)
+INSPECT = "inspect"
+OTLP = "otlp"
+FORMATS = (OTLP, CLAUDE_CODE, INSPECT, CHAT)
 
 PRIMARY = "main"
 NAMED_PROBLEMS = 1_000
@@ -24,7 +27,8 @@ class ImportedEvent:
     `payload` holds the wire fields of `type` without `id`, `type` and `processed_at`. Where the wire refers to an
     event (`tool_use_id`, `mcp_tool_use_id`, `model_request_start_id`) it holds that event's `external_id`; where
     the wire refers to a thread (`session_thread_id`, `to_session_thread_id`, `from_session_thread_id`) the thread's
-    key. `at` is null when the source does not say when. `cause` is an `external_id`.
+    key. `at` is null when the source does not say when. `cause` is an `external_id`. An event that is not `visible`
+    is ours alone: pages show it, the wire does not have it.
     """
 
     external_id: str
@@ -34,6 +38,7 @@ class ImportedEvent:
     private: dict[str, Any] | None = None
     at: datetime | None = None
     cause: str | None = None
+    visible: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,11 @@ class ImportedAnnotation:
 
 @dataclass(frozen=True)
 class ImportedSession:
-    """`threads[0]` is the primary thread; `events` are in the order of the log, causes before their effects."""
+    """`threads[0]` is the primary thread; `events` are in the order of the log, causes before their effects.
+
+    `spans` are what a traced session was read from. Later ones may tell of earlier moments: such a session's rows are
+    put in their places again when more of them come.
+    """
 
     external_id: str
     format: str
@@ -69,6 +78,7 @@ class ImportedSession:
     has_times: bool
     metadata: dict[str, str]
     notes: list[str]
+    spans: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ class ImportReport:
     broken_lines: int = 0
     skipped_lines: Counter[str] = field(default_factory=Counter)
     skipped_files: int = 0
+    skipped_spans: int = 0  # without a usable trace or span id
     problems: list[Problem] = field(default_factory=list)
     expected: int = 0
 
@@ -113,7 +124,7 @@ class ImportReport:
 
     @property
     def skipped(self) -> int:
-        return self.skipped_files + self.broken_lines + self.skipped_lines.total()
+        return self.skipped_files + self.broken_lines + self.skipped_lines.total() + self.skipped_spans
 
     @property
     def unnamed_problems(self) -> int:

@@ -19,6 +19,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 200
 
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+_MAY_HOLD_LARGE_NUMBER = re.compile(rb"[:,\[\s]\d{20}")
 _MAY_NEED_CLEANING = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
@@ -40,15 +41,18 @@ def clean_text(text: str) -> str:
 
 def parse(raw: bytes) -> Parsed:
     """Parse one JSON text, or raise `Unreadable`."""
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        value = _parse_leniently(raw)
+    if _MAY_HOLD_LARGE_NUMBER.search(raw):
+        value = _parse_leniently(raw)  # orjson would round it: some dumps write ids of 128 bits as numbers
+    else:
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            value = _parse_leniently(raw)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
         raise Unreadable(f"nested more than {MAX_DEPTH} levels deep")
     if _MAY_NEED_CLEANING.search(raw):
-        cleaned = _cleaned(value)
-        return Parsed(cleaned, cleaned != value)
+        storable = cleaned(value)
+        return Parsed(storable, storable != value)
     return Parsed(value, False)
 
 
@@ -145,11 +149,12 @@ def _containers(parent: dict[str, Any] | list[Any]) -> list[Any]:
     return [child for child in children if isinstance(child, dict | list)]
 
 
-def _cleaned(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
+    """A JSON value with `clean_text` over every string in it, keys included."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {clean_text(key): _cleaned(item) for key, item in value.items()}
+        return {clean_text(key): cleaned(item) for key, item in value.items()}
     return value

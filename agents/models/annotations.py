@@ -24,6 +24,9 @@ class Annotation(models.Model):
     author_name = models.CharField(max_length=200)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    # Said on purpose, so that a label that came with a log is never taken for one of a person who has left.
+    written_here = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return f"{self.kind} on {self.event_id} by {self.author_name}"

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
+from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
 from agents.ids import SESSION, new_id
@@ -77,6 +79,9 @@ class Session(UsageCounters):
             models.Index(fields=["workspace", "-created_at", "-id"]),
             models.Index(fields=["workspace", "status", "-created_at"]),
             models.Index(fields=["agent", "-created_at"]),
+            models.Index(
+                F("workspace"), KeyTransform("type", "stop_reason"), F("created_at").desc(), name="session_stop_reason"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What every worker process runs beside its tasks: a heartbeat, a watcher for interrupts, and the sweep.
+"""What every worker process runs beside its tasks: a heartbeat, a watcher for interrupts, the sweep and the indexer.
 
 The sweep finds work that no hint reached: due retries, lost messages, threads of dead workers. One process sweeps at a
 time (an advisory lock); with hints off it alone makes progress.
@@ -20,6 +20,8 @@ from psycopg.conninfo import make_conninfo
 
 from agents.models import Thread
 from agents.runtime import engine, leases
+from agents.runtime.traces import watch_traces
+from agents.services import search_index
 from agents.services.log import INTERRUPT_CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class WorkerRuntime:
         self._heart: psycopg.Connection | None = None
         self._was_away = False  # the database, when the heart beat last
         self._turned_away = 0  # from sweeping, since the last turn
+        self._indexer = search_index.Sweeper()
         self._without_broker = ThreadPoolExecutor(max_workers=4, thread_name_prefix="without-broker")
         self._threads = [
             threading.Thread(target=self._loop, args=(work, pause, again_s), name=name, daemon=True)
@@ -50,6 +53,8 @@ class WorkerRuntime:
                 ("heartbeat", self._beat, lambda: settings.DAYBREAK_LEASE_TTL_S / 3, 0.5),
                 ("sweep", self._sweep, lambda: 0.0, 2.0),  # later than the heartbeat: who lives keeps its leases
                 ("interrupts", self._watch, lambda: 0.0, 1.0),
+                ("traces", self._tell_traces, lambda: 0.0, 2.0),
+                ("indexer", self._index, lambda: search_index.SWEEP_S, 2.0),
             )
         ]
 
@@ -116,6 +121,18 @@ class WorkerRuntime:
                         cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
         connection.close()
         self._stopping.wait(max(wait, MIN_SWEEP_S))
+
+    def _index(self) -> None:
+        """Make what has been written since the last time searchable, with rests: the threads go first."""
+        self._indexer.sweep(pause=self._rest, stopped=self._stopping.is_set)
+
+    def _tell_traces(self) -> None:
+        """Put spans that have arrived on their timelines."""
+        watch_traces(listen_conninfo(), self._stopping)
+
+    def _rest(self, seconds: float) -> None:
+        connection.close()
+        self._stopping.wait(seconds)
 
     def _deliver(self, thread_pk: int) -> None:
         """Hint a thread; without a broker this process looks at it itself."""

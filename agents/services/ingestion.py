@@ -1,15 +1,17 @@
 """Storing imported sessions: ordinary sessions to read, marked imported, never run.
 
 Importing is repeatable. A session is known by its workspace, format and foreign id, an event by its foreign id within
-the session: the same file adds nothing the second time, a file that has grown adds its tail.
+the session: the same file adds nothing the second time, a file that has grown adds its tail. A traced session is told
+anew instead (`traces_refiled`), because spans come in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -61,7 +63,12 @@ def import_session(workspace: Workspace, imported: ImportedSession, *, imported_
     created = session is None
     if session is None:
         session = _create(workspace, imported, imported_by)
-    written = _Writer(session, imported).write()
+    if imported.spans:
+        from agents.services.traces_refiled import Refiler  # it builds upon the writer below
+
+        written = Refiler(session, imported).write()
+    else:
+        written = Writer(session, imported).write()
     return ImportResult(session, written, session.event_count, created)
 
 
@@ -76,7 +83,7 @@ def _create(workspace: Workspace, imported: ImportedSession, by: User | None) ->
         workspace=workspace,
         agent=agent,
         agent_version=agent.version,
-        agent_snapshot=_snapshot(agent, definition, imported.threads[0], name=agent.name),
+        agent_snapshot=agent_snapshot(agent, definition, imported.threads[0], name=agent.name),
         environment=_environment(workspace),
         title=imported.title or None,
         metadata={key: value[:MAX_VALUE_CHARS] for key, value in metadata.items()},
@@ -110,7 +117,7 @@ def _agent(workspace: Workspace, name: str) -> Agent:
     return agent
 
 
-def _snapshot(agent: Agent, definition: dict[str, Any], thread: ImportedThread, *, name: str) -> dict[str, Any]:
+def agent_snapshot(agent: Agent, definition: dict[str, Any], thread: ImportedThread, *, name: str) -> dict[str, Any]:
     """A thread's agent: the source's, under the thread's name and with the model that its log names."""
     model = {**definition["model"], "id": (thread.model or MODEL_ID)[:MAX_MODEL_CHARS]}
     named = {**definition, "name": name[:MAX_NAME_CHARS], "model": model}
@@ -118,14 +125,31 @@ def _snapshot(agent: Agent, definition: dict[str, Any], thread: ImportedThread, 
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """Where an event is: its place in the log and its id on the wire."""
 
     seq: int
     public_id: str
 
 
-class _Writer:
+class Countable(Protocol):
+    """What of an event is counted."""
+
+    @property
+    def thread(self) -> Thread: ...
+    @property
+    def thread_id(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def visible(self) -> bool: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def private_data(self) -> dict[str, Any]: ...
+
+
+class Writer:
     """Appends to a locked session what it does not have yet."""
 
     def __init__(self, session: Session, imported: ImportedSession) -> None:
@@ -134,7 +158,7 @@ class _Writer:
         self.now = timezone.now()
         self.threads = {thread.external_id: thread for thread in session.threads.all()}
         rows = session.events.exclude(external_id=None).values_list("external_id", "seq", "public_id")
-        self.known = {external_id or "": _Known(seq, public_id) for external_id, seq, public_id in rows}
+        self.known = {external_id or "": Known(seq, public_id) for external_id, seq, public_id in rows}
 
     def write(self) -> int:
         fresh = [event for event in self.imported.events if event.external_id not in self.known]
@@ -145,19 +169,19 @@ class _Writer:
                 f"The imported session {self.session.public_id} was archived and takes no more events. "
                 "Delete it to import it again."
             )
-        self._add_threads()
+        self.add_threads()
         rows = self._add_events(fresh)
         self._add_annotations()
         if rows:
-            self._count(rows)
+            self.count(rows)
             notify(EVENT_CHANNEL, f"{self.session.pk}:{self.session.last_seq}")
         return len(rows)
 
-    def _add_threads(self) -> None:
+    def add_threads(self) -> None:
         """Parents first, one INSERT per level of nesting."""
         waiting = [thread for thread in self.imported.threads if thread.key not in self.threads]
         places = {thread.key: len(self.threads) + place for place, thread in enumerate(waiting)}
-        first = self._first_times()
+        first = self.first_times()
         definition = self.session.agent.versions.get(version=self.session.agent_version).definition
         while waiting:
             ready = [thread for thread in waiting if thread.parent is None or thread.parent in self.threads]
@@ -169,7 +193,7 @@ class _Writer:
                     session=self.session,
                     parent=self.threads[thread.parent] if thread.parent is not None else None,
                     agent_name=thread.agent_name[:MAX_NAME_CHARS],
-                    agent_snapshot=_snapshot(self.session.agent, definition, thread, name=thread.agent_name),
+                    agent_snapshot=agent_snapshot(self.session.agent, definition, thread, name=thread.agent_name),
                     external_id=thread.key,
                     ordinal=places[thread.key],
                     created_at=first.get(thread.key, self.session.created_at),
@@ -179,7 +203,7 @@ class _Writer:
             self.threads |= {row.external_id: row for row in Thread.objects.bulk_create(rows)}
             waiting = [thread for thread in waiting if thread.key not in self.threads]
 
-    def _first_times(self) -> dict[str, datetime]:
+    def first_times(self) -> dict[str, datetime]:
         times: dict[str, datetime] = {}
         for event in self.imported.events:
             if event.at:
@@ -190,14 +214,14 @@ class _Writer:
         rows = []
         for event in fresh:
             self.session.last_seq += 1
-            place = _Known(self.session.last_seq, new_id(EVENT))
+            place = Known(self.session.last_seq, new_id(EVENT))
             self.known[event.external_id] = place
             rows.append((event, place))
-        stored = [self._row(event, place) for event, place in rows]
+        stored = [self.row(event, place) for event, place in rows]
         return Event.objects.bulk_create(stored, batch_size=BATCH)
 
-    def _row(self, event: ImportedEvent, place: _Known) -> Event:
-        at = event.at or (self.session.created_at if self.session.has_times else self.now)
+    def row(self, event: ImportedEvent, place: Known) -> Event:
+        at = event.at or self.undated()
         cause = self.known.get(event.cause) if event.cause else None
         private = event.private
         if event.type == "span.model_request_end":
@@ -209,15 +233,20 @@ class _Writer:
             position=place.seq,
             thread=self.threads[event.thread],
             type=event.type,
-            payload=dump(self._payload(event)),
+            payload=dump(self.payload(event)),
             private=dump(private) if private else None,
             cause_seq=cause.seq if cause and cause.seq < place.seq else None,
             created_at=at,
             processed_at=at,
             external_id=event.external_id,
+            visible=event.visible,
         )
 
-    def _payload(self, event: ImportedEvent) -> dict[str, Any]:
+    def undated(self) -> datetime:
+        """The moment of an event whose source does not say when."""
+        return self.session.created_at if self.session.has_times else self.now
+
+    def payload(self, event: ImportedEvent) -> dict[str, Any]:
         """The payload with our ids in place of the source's. An id that leads nowhere stays as it is."""
         payload = dict(event.payload)
         for name in EVENT_REFERENCES:
@@ -251,22 +280,36 @@ class _Writer:
             for event, kind, category, text, author in missing
         )
 
-    def _count(self, rows: list[Event]) -> None:
+    def count(self, rows: Sequence[Countable]) -> None:
         """What the rows add up to, as `rebuild_state` would find it in the log."""
         session = self.session
         touched: dict[int, Thread] = {}
+        shown: Counter[int] = Counter()
+        came_in: Counter[int] = Counter()
+        types: Counter[str] = Counter()
+        usage: dict[int, Counter[str]] = defaultdict(Counter)
         for row in rows:
-            thread = touched.setdefault(row.thread_id, row.thread)
-            session.event_count += 1
-            thread.event_count += 1
-            session.tool_call_count += row.type in COUNTED_AS_TOOL_CALL
-            session.error_count += row.type == "session.error"
-            session.thread_count += row.type == "session.thread_created"
-            thread.turn_no += row.type in CAME_IN
-            if row.type == "span.model_request_end":
+            key, kind = row.thread_id, row.type
+            if key not in touched:
+                touched[key] = row.thread
+            if not row.visible:
+                continue
+            shown[key] += 1
+            types[kind] += 1
+            if kind in CAME_IN:
+                came_in[key] += 1
+            elif kind == "span.model_request_end":
+                usage[key].update(row.private_data["usage"])
+        session.event_count += shown.total()
+        session.tool_call_count += sum(types[kind] for kind in COUNTED_AS_TOOL_CALL)
+        session.error_count += types["session.error"]
+        session.thread_count += types["session.thread_created"]
+        for key, thread in touched.items():
+            thread.event_count += shown[key]
+            thread.turn_no += came_in[key]
+            for name, value in usage[key].items():
                 for owner in (session, thread):
-                    for name, value in row.private_data["usage"].items():
-                        setattr(owner, name, getattr(owner, name) + value)
+                    setattr(owner, name, getattr(owner, name) + value)
         # Where the log ends: an imported session does not go on for as long as nobody archives it.
         session.terminated_at = max(filter(None, [session.terminated_at, *(row.created_at for row in rows)]))
         session.updated_at = self.now

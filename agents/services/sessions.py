@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from agents.errors import Invalid, NotBuilt, NotFound
 from agents.models import Environment, Session, Thread, Workspace
-from agents.services import budgets, snapshots, status
+from agents.services import budgets, search_index, snapshots, status
 from agents.services.events import check_message_content
 from agents.services.hints import wake
 from agents.services.log import EVENT_CHANNEL, Log, notify, open_log
@@ -208,6 +208,7 @@ def delete_session(session: Session) -> None:
         raise NotFound(f"There is no session {session.public_id}.")
     if locked.status in status.WORKING:
         raise Invalid("A running session cannot be deleted. Interrupt it and wait until it is idle.")
+    search_index.hold()
     # Straight deletes, children first: Django's own cascade would load a long log into memory.
     with connection.cursor() as cursor:
         for statement in DELETE_IN_ORDER:
@@ -219,6 +220,8 @@ def delete_session(session: Session) -> None:
 
 
 DELETE_IN_ORDER = (
+    "DELETE FROM agents_searchtext WHERE session_id = %s",
+    "DELETE FROM agents_sessionfacet WHERE session_id = %s",
     "DELETE FROM agents_annotation WHERE session_id = %s",
     "DELETE FROM agents_fileversion WHERE session_id = %s",
     "DELETE FROM agents_seenfile WHERE thread_id IN (SELECT id FROM agents_thread WHERE session_id = %s)",

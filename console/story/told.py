@@ -19,6 +19,7 @@ from agents.services.turns import RECEIVED
 from agents.services.waits import STARTED as WAIT_STARTED
 
 WARNING = "daybreak.warning"
+SPAN = "daybreak.span"  # of a trace; what it is about, an ordinary event may not say
 REPORT_WITHIN = 8  # events after the message that it repeats: both are written at once
 CREATED = "session.thread_created"
 # Bookkeeping that a reader of the story can do without; "every event" shows it.
@@ -67,7 +68,7 @@ def without_copies(events: QuerySet[Event]) -> QuerySet[Event]:
 def _is_told() -> Q:
     """Refused delegation, a stopped agent, a wait and a warning are worth a line; successes show in what they did."""
     call = ToolCall.objects.filter(result_event=OuterRef("pk")).filter(Q(is_error=True) | Q(name="stop_agent"))
-    return Q(visible=True) | Q(type__in=(WAIT_STARTED, WARNING)) | Q(Exists(call), type=TEAM_RESULT)
+    return Q(visible=True) | Q(type__in=(WAIT_STARTED, WARNING, SPAN)) | Q(Exists(call), type=TEAM_RESULT)
 
 
 def _is_copy() -> Q:

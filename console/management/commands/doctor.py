@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from agents.services import search_index
+from console.formats import count
 from console.start_checks import OLDEST_POSTGRES, CannotStart, check_external
 
 PACKAGES = ("Django", "anthropic", "celery", "psycopg", "uvicorn")
@@ -37,6 +39,7 @@ class Command(BaseCommand):
             ("broker", check_broker),
             ("sandbox", check_sandbox),
             ("models", check_models),
+            ("search", check_search),
             ("data dir", check_data_dir),
             ("versions", check_versions),
         )
@@ -123,6 +126,17 @@ def check_models() -> str:
         return f"simulated only ({simulated}); set ANTHROPIC_API_KEY for real ones"
     where = os.environ.get("ANTHROPIC_BASE_URL") or "the default address"
     return f"{len(models) - simulated} real at {where} (key present, not tried), {simulated} simulated"
+
+
+def check_search() -> str:
+    """The index is made by the worker, a little after the log: here is how little."""
+    reach_database()
+    lag = search_index.lag()
+    if lag.events:
+        return f"{count(lag.events)} of the newest events cannot be found yet; a running worker indexes them"
+    if lag.unsettled:
+        return f"up to date; something long is being written among the last {count(lag.unsettled)} events"
+    return "up to date"
 
 
 def check_data_dir() -> str:

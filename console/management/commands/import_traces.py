@@ -15,6 +15,7 @@ from agents.ingestion.source import clean_text
 from agents.models import Workspace
 from agents.providers.catalog_file import CatalogInvalid
 from agents.services.ingestion import import_session
+from agents.services.traces_told import import_spans
 
 AUTO = "auto"
 BAR_WIDTH = 30
@@ -42,7 +43,7 @@ class Command(BaseCommand):
             self._import(path, format_name, workspace, totals)
         if totals.seen == 0:
             raise CommandError(
-                f"Found no session to import. Known formats are {' and '.join(FORMATS)}; see the lines above."
+                f"Found no session to import. Known formats are {', '.join(FORMATS)}; see the lines above."
             )
         if totals.unchanged:
             self.stdout.write(f"{totals.unchanged} sessions were here already and have nothing new")
@@ -64,7 +65,8 @@ class Command(BaseCommand):
 
     def _store(self, imported: ImportedSession, workspace: Workspace, totals: _Totals) -> None:
         try:
-            result = import_session(workspace, imported)
+            store = import_spans if imported.spans else import_session
+            result = store(workspace, imported)
         except DaybreakError as error:
             totals.skipped += 1
             self.stderr.write(f"skipped session {imported.external_id}: {error}")
@@ -90,6 +92,8 @@ class Command(BaseCommand):
         more = len(report.problems) - NAMED + report.unnamed_problems
         if more > 0:
             self.stderr.write(f"skipped {more} more files and lines that are broken")
+        if report.skipped_spans:
+            self.stdout.write(f"skipped {report.skipped_spans} spans without a usable trace or span id")
         for kind, count in sorted(report.skipped_lines.items()):
             self.stdout.write(f"skipped {count} lines that are no events: {clean_text(kind)}")
 
