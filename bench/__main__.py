@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import engine, start  # noqa: F401 (they register their rows)
+from bench import engine, search, sessions_list, start, timeline, traces  # noqa: F401 (they register their rows)
 from bench.rows import ROWS, Measured
 
 RESULTS = Path("bench-results.json")
