@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+from typing import Any
 
-from django.core.asgi import get_asgi_application
+import django
+from django.core.handlers.asgi import ASGIHandler
 
 from agents.api.limit_body import LimitBody
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
-application = LimitBody(get_asgi_application())  # type: ignore[arg-type]
+django.setup(set_prefix=False)
+
+
+class Handler(ASGIHandler):
+    """Closes the body of every request. Django leaves it open when the handling of one is cancelled."""
+
+    async def read_body(self, receive: Any) -> Any:
+        body = await super().read_body(receive)
+        if task := asyncio.current_task():
+            task.add_done_callback(lambda _: body.close())
+        return body
+
+
+application = LimitBody(Handler())  # type: ignore[arg-type]
 
 
 def _warm_up() -> None:

@@ -9,9 +9,6 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from agents.models import Agent, Environment, Workspace
-from console.status import LABELS
-
-CHOICES_SHOWN = 200  # of agents and environments in a select
 
 
 class SignInForm(forms.Form):
@@ -26,35 +23,6 @@ class SignInForm(forms.Form):
         max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
-
-
-class SessionFilterForm(forms.Form):
-    """The filters of the sessions list; all of it is in the address."""
-
-    q = forms.CharField(required=False, max_length=200, label="Search title or id")
-    status = forms.ChoiceField(required=False, label="Status", choices=[("", "Any status"), *LABELS.items()])
-    agent = forms.ChoiceField(required=False, label="Agent")
-    source = forms.ChoiceField(
-        required=False,
-        label="Source",
-        choices=[("", "Run here or imported"), ("here", "Run here"), ("imported", "Imported")],
-    )
-
-    def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        agents = Agent.objects.in_workspace(workspace).order_by("name", "pk")
-        rows = agents.values_list("public_id", "name")[:CHOICES_SHOWN]
-        known = list(rows)
-        wanted = str(self.data.get("agent", ""))
-        if wanted and wanted not in dict(known):
-            known += list(agents.filter(public_id=wanted).values_list("public_id", "name"))
-        agent: forms.ChoiceField = self.fields["agent"]  # type: ignore[assignment]
-        agent.choices = [("", "Any agent"), *known]
-
-    def chosen(self) -> dict[str, str]:
-        """The filters that are set. A value nobody offers is not a filter."""
-        self.is_valid()
-        return {name: value for name, value in self.cleaned_data.items() if value}
 
 
 class MultipleFileInput(forms.ClearableFileInput):

@@ -67,7 +67,7 @@ def live_url(django_db_setup: None) -> Iterator[str]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application, lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
+        application, lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=3
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, name="live-server")

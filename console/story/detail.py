@@ -12,12 +12,15 @@ from typing import Any
 
 from agents.models import Annotation, Event, Session, ToolCall
 from console import formats
+from console.story import shapes
 from console.story.content import as_json, blocks_of
 from console.story.rows import EventRow, Lane, RowMaker
+from console.story.span_words import span_text
 from console.story.told import told_events, without_copies
 from console.text import cut, strip_controls
 
 MAX_PART = 100_000  # characters of one part; the rest is in the raw event
+MAX_DIFF_LINES = 400
 MAX_IMAGE_BYTES = 2_000_000
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 EFFECTS = 10
@@ -27,7 +30,9 @@ EFFECTS_WITHIN = 5_000  # events after this one that are looked through
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of an event. `kind`: markdown, text, code, diff or image (then `text` is a data address)."""
+    """A piece of an event. `kind`: markdown, text, code, diff, json, table, terminal or image (then `text` is a data
+    address).
+    """
 
     kind: str
     text: str
@@ -38,7 +43,22 @@ class Part:
     def lines(self) -> list[tuple[str, str]]:
         """A diff's lines with their kind: add, remove, place or keep."""
         kinds = {"+": "add", "-": "remove", "@": "place"}
-        return [(kinds.get(line[:1], "keep"), line) for line in self.text.split("\n")]
+        lines = self.text.split("\n")[:MAX_DIFF_LINES]
+        return [(kinds.get(line[:1], "keep"), line) for line in lines]
+
+    @property
+    def more_lines(self) -> int:
+        """Lines of a diff that a page does not show."""
+        return max(0, self.text.count("\n") + 1 - MAX_DIFF_LINES) if self.kind == "diff" else 0
+
+    @property
+    def runs(self) -> list[shapes.Run]:
+        """Terminal output by colour."""
+        return shapes.runs_of(self.text)
+
+    @property
+    def table(self) -> shapes.Table | None:
+        return shapes.table_of(self.text)
 
 
 @dataclass(frozen=True)
@@ -68,15 +88,13 @@ def detail_of(event: Event, session: Session, lanes: Mapping[int, Lane]) -> Even
     cause = _cause(event, session)
     row, *around = maker.rows([event, *cause, *effects])
     causes, effect_rows = around[: len(cause)], around[len(cause) :]
-    text, left_out = cut(wire_text(event), MAX_PART)
-    title = "The event as the API gives it" if event.visible else "The record, which the API does not show"
     return EventDetail(
         row=row,
-        parts=tuple(parts_of(event.type, event.data, event.private_data)),
-        facts=tuple(_facts(event, session, row)),
+        parts=(*parts_of(event.type, event.data, event.private_data), *_of_span(event.private_data)),
+        facts=tuple(facts_of(event, session, row)),
         cause=causes[0] if causes else None,
         effects=tuple(effect_rows),
-        raw=Part("code", text, title, left_out),
+        raw=raw_of(event),
         annotations=row.annotations,
     )
 
@@ -85,6 +103,13 @@ def wire(event: Event) -> dict[str, Any]:
     """The event in the API's shape."""
     processed = event.processed_at.isoformat().replace("+00:00", "Z") if event.processed_at else None
     return {"id": event.public_id, "type": event.type, **event.data, "processed_at": processed}
+
+
+def raw_of(event: Event) -> Part:
+    """The event as JSON, its beginning when it is long."""
+    text, left_out = cut(wire_text(event), MAX_PART)
+    title = "The event as the API gives it" if event.visible else "The record, which the API does not show"
+    return Part("code", text, title, left_out)
 
 
 def wire_text(event: Event) -> str:
@@ -118,9 +143,21 @@ def parts_of(type_: str, data: dict[str, Any], private: dict[str, Any]) -> Itera
         yield from (_content_part(block, "markdown") for block in blocks_of(data))
 
 
+def _of_span(private: dict[str, Any]) -> Iterator[Part]:
+    """What the span of a trace carried beside what its event says."""
+    if told := span_text(private):
+        yield _part("code", told, "Also in the trace")
+
+
 def _part(kind: str, text: str, title: str = "") -> Part:
     shown, left_out = cut(text, MAX_PART)
     return Part(kind, shown, title, left_out)
+
+
+def _shaped(text: str) -> Part:
+    """What a tool gave, as what it is."""
+    kind = shapes.shape_of(text)
+    return _part(kind, shapes.pretty(text) if kind == shapes.JSON else text)
 
 
 def _tool_input(name: str, given: Any) -> Iterator[Part]:
@@ -154,7 +191,7 @@ def text_diff(old: str, new: str, *, context: int = 3, names: tuple[str, str] | 
 def _content_part(block: dict[str, Any], text_kind: str) -> Part:
     kind = block.get("type")
     if kind == "text" and isinstance(block.get("text"), str):
-        return _part(text_kind, block["text"])
+        return _part(text_kind, block["text"]) if text_kind == "markdown" else _shaped(block["text"])
     if kind == "image":
         return _image(block)
     if kind == "document":
@@ -190,7 +227,8 @@ def _document(block: dict[str, Any]) -> Part:
     return _part("text", str(where or "The bytes are in the raw event."), title)
 
 
-def _facts(event: Event, session: Session, row: EventRow) -> Iterator[Fact]:
+def facts_of(event: Event, session: Session, row: EventRow) -> Iterator[Fact]:
+    """Where and when an event was recorded, and what belongs to it. One query, for tool calls."""
     yield Fact("Event", event.public_id, copy=True)
     yield Fact("Number", formats.count(event.seq))
     yield Fact("Thread", row.lane.label)

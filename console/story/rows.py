@@ -18,7 +18,8 @@ from console.story.team_words import ended_wait
 from console.story.told import COPIED, COPIED_ANSWERS, WAIT_STARTED
 from console.story.words import Context, Words, usage_words, who_of, words_for
 
-PAGE_SIZE = 200
+PAGE_SIZE = 60  # rows of one piece: a page holds a few of them at a time
+ENDS_NEARBY = 400  # events after a piece in which the ends of its model requests are looked for
 MESSAGES_NEARBY = 2_000  # events around a page in which the other half of a message is looked for
 LANES = 10  # distinguishable hues in tokens.css
 _REFERENCES = ("tool_use_id", "mcp_tool_use_id", "custom_tool_use_id")
@@ -221,9 +222,9 @@ class _Facts:
         starts = [event for event in events if event.type == "span.model_request_start"]
         if not starts:
             return {}
-        window = {"seq__gt": starts[0].seq, "seq__lte": events[-1].seq + 2 * PAGE_SIZE}
+        window = {"seq__gt": starts[0].seq, "seq__lte": events[-1].seq + ENDS_NEARBY}
         ends = Event.objects.filter(session=session, type=_REQUEST_END, **window).order_by("seq")
-        return {str(end.data.get("model_request_start_id")): end for end in ends[: 4 * PAGE_SIZE]}
+        return {str(end.data.get("model_request_start_id")): end for end in ends[:ENDS_NEARBY]}
 
     def _attempts(self, events: Sequence[Event]) -> dict[int, ModelAttempt]:
         pks = [event.pk for event in events if event.type == "span.model_request_start"]
@@ -307,8 +308,3 @@ def annotated_events(session: Session, limit: int = 20) -> list[Annotation]:
     """What people said of this session's events, in the order of the log."""
     rows: Iterable[Annotation] = session.annotations.select_related("event").order_by("event__seq", "pk")[:limit]
     return list(rows)
-
-
-def marked_failures(annotations: Iterable[Annotation]) -> frozenset[int]:
-    """The `seq`s of events that somebody marked as a failure."""
-    return frozenset(a.event.seq for a in annotations if a.kind == Annotation.Kind.FAILURE)

@@ -19,6 +19,7 @@ from console.story.content import blocks_of, excerpt
 from console.story.rows import Lane
 
 TEXT_CHARS = 200
+MOST_SHOWN = 60  # agents in the table
 _ASKED = ("user.message", RECEIVED)
 _SAID = "agent.message"
 _UNFINISHED = (Thread.Phase.WAITING_USER, Thread.Phase.PAUSED)
@@ -65,6 +66,15 @@ class Team:
     summary: str
 
     @property
+    def shown(self) -> tuple[Member, ...]:
+        """Those that a page lists: it stays small, however many there were."""
+        return self.members[:MOST_SHOWN]
+
+    @property
+    def more(self) -> int:
+        return len(self.members) - len(self.shown)
+
+    @property
     def is_alone(self) -> bool:
         return len(self.members) < 2
 
@@ -109,9 +119,7 @@ def _member(
     helpers = helpers_of(thread, lanes)
     status = status_of_thread(thread, imported=session.is_imported, helpers=helpers, failed=failed)
     seconds = thread.active_seconds_at(now)
-    stoppable = thread.status in WORKING or thread.phase in _STOPPABLE
-    lives = not session.is_imported and not session.is_terminated and not thread.closing
-    rests = thread.status == Thread.Status.IDLE and not thread.interrupt_pending
+    can_interrupt, can_end = acts_on(thread, session)
     return Member(
         lane=lane,
         status=status,
@@ -123,9 +131,17 @@ def _member(
         ticks=thread.active_since is not None,
         tokens=_counted(session, thread.total_tokens),
         cost=_counted(session, thread.list_cost_nanousd),
-        can_interrupt=lives and stoppable and not thread.interrupt_pending,
-        can_end=lives and rests and not thread.is_primary,
+        can_interrupt=can_interrupt,
+        can_end=can_end,
     )
+
+
+def acts_on(thread: Thread, session: Session) -> tuple[bool, bool]:
+    """Whether an agent can be interrupted now, and whether it can be ended."""
+    stoppable = thread.status in WORKING or thread.phase in _STOPPABLE
+    lives = not session.is_imported and not session.is_terminated and not thread.closing
+    rests = thread.status == Thread.Status.IDLE and not thread.interrupt_pending
+    return lives and stoppable and not thread.interrupt_pending, lives and rests and not thread.is_primary
 
 
 def _counted(session: Session, number: int) -> int | None:

@@ -1,7 +1,8 @@
 """What a watched session page gets while things happen: rows, the header, and what else they change.
 
 Server-sent events for htmx: `row` holds list items to append, `header` the refreshed facts, `patch` fragments that name
-their own place. Each frame's `id` is the `seq` up to which the page is then complete.
+their own place, `picture` the `seq` up to which the picture can fetch what is new. Each frame's `id` is the `seq` up
+to which the page is then complete.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from agents.models.events import PROCESSED_MARK
 from console.access import MemberRequest, enter, still_may
 from console.story import rows as story
 from console.story import told
-from console.story.lanes import MAX_LIGHT_ROWS, draw
 from console.story.team import team_of
-from console.views.session import EVERYTHING, get_session, header_of, lane_rows, pending_of
+from console.views.session import EVERYTHING, get_session, header_of, pending_of
 
 logger = logging.getLogger(__name__)
 
 STREAMS_PER_PERSON = 6
 RECHECK_S = 30.0
 GATHER_S = 0.08  # events that come within this time travel together
-REDRAW_S = 2.0  # the picture is drawn anew at most this often
+PICTURE_S = 0.25  # the picture is told of news at most this often
 TEAM_S = 0.5  # the team is listed anew at most this often
+REDRAW_S = 2.0  # and, while anything at all happens, at least this often
 MAX_BATCH = 200
 # Events after which the open questions, or the delivered files, may be others.
 _CHANGES_PENDING = ("tool_use", "user.tool_confirmation", "user.custom_tool_result", "user.interrupt", "_idle")
@@ -64,9 +65,10 @@ class Watch:
     thread_pk: int | None
     everything: bool
     wants_rows: bool
-    by_order: bool
     after_seq: int
-    drawn_at: float = field(default=-REDRAW_S)
+    picture_seq: int = 0  # the last that the picture was told of
+    picture_at: float = field(default=-PICTURE_S)
+    last_seq: int = 0  # the last that came
     listed_at: float = field(default=-TEAM_S)
     team_changed: bool = False  # since it was listed
 
@@ -104,7 +106,6 @@ def _watch(request: MemberRequest, session_id: str) -> Watch:
         thread_pk=thread.pk if thread else None,
         everything=request.GET.get("events") == EVERYTHING,
         wants_rows=request.GET.get("rows") != "none",
-        by_order=request.GET.get("draw") == "order",
         after_seq=_after(request),
     )
 
@@ -138,15 +139,18 @@ async def _follow(watch: Watch) -> AsyncIterator[bytes]:
     checked_at = loop.time()
     async with feed.subscription(watch.session.pk) as watcher:
         events = feed.follow_events(watcher, watch.after_seq, heartbeat_s=settings.DAYBREAK_SSE_PING_S)
-        async for batch in gathered(events):
+        async for batch in gathered(events, lambda: _due_in(watch, loop.time())):
+            watch.last_seq = batch[-1].seq if batch else watch.last_seq
             if loop.time() - checked_at > RECHECK_S:
                 if not await in_database(still_may, watch.user_pk, watch.session_key, watch.workspace):
                     yield _frame("end", "")
                     return
                 checked_at = loop.time()
+            if _picture_due_in(watch, loop.time()) == 0:
+                yield _picture_frame(watch, loop.time())
             if not batch:
                 yield b": still here\n\n"
-                if watch.team_changed:
+                if _team_due_in(watch, loop.time()) == 0:
                     for frame in await in_database(render_team, watch, loop.time()):
                         yield frame
                 continue
@@ -159,8 +163,33 @@ async def _follow(watch: Watch) -> AsyncIterator[bytes]:
     yield _frame("end", "")
 
 
-async def gathered(source: AsyncIterator[Any]) -> AsyncIterator[list[Event]]:
-    """Events that come close together as one list; an empty list when the source only shows a sign of life."""
+def _due_in(watch: Watch, now: float) -> float | None:
+    """Seconds until there is something to send although nothing new comes; None when there is nothing."""
+    waits = (_picture_due_in(watch, now), _team_due_in(watch, now))
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def _picture_due_in(watch: Watch, now: float) -> float | None:
+    return None if watch.picture_seq >= watch.last_seq else max(0.0, watch.picture_at + PICTURE_S - now)
+
+
+def _team_due_in(watch: Watch, now: float) -> float | None:
+    return max(0.0, watch.listed_at + TEAM_S - now) if watch.team_changed else None
+
+
+def _picture_frame(watch: Watch, now: float) -> bytes:
+    watch.picture_seq, watch.picture_at = watch.last_seq, now
+    return _frame("picture", str(watch.last_seq))
+
+
+async def gathered(
+    source: AsyncIterator[Any], due: Callable[[], float | None] = lambda: None
+) -> AsyncIterator[list[Event]]:
+    """Events that come close together as one list; an empty list when the source only shows a sign of life.
+
+    Args:
+        due: after how many seconds, if at all, the caller wants an empty list although nothing came.
+    """
     queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=MAX_BATCH)
     ended = object()
 
@@ -173,7 +202,14 @@ async def gathered(source: AsyncIterator[Any]) -> AsyncIterator[list[Event]]:
 
     task = asyncio.create_task(pump())
     try:
-        while (item := await queue.get()) is not ended:
+        while True:
+            try:
+                item = await asyncio.wait_for(queue.get(), due())
+            except TimeoutError:
+                yield []
+                continue
+            if item is ended:
+                break
             batch = [item]
             if item is not None:
                 await asyncio.sleep(GATHER_S)
@@ -221,8 +257,7 @@ def render_batch(watch: Watch, batch: list[Event], now: float) -> list[bytes]:
         html = "".join(_row(session, row) for row in maker.rows(shown))
         frames.append(_frame("row", html, last))
     patches = [*_changed_rows(watch, session, maker, batch), *_patches(watch, session, lanes, batch, now)]
-    if patches:
-        frames.append(_frame("patch", "".join(patches)))
+    frames += [_frame("patch", patch) for patch in patches]  # each alone: a page drops those it has no place for
     header = render_to_string("console/sessions/_header.html", {"header": header_of(session)})
     frames.append(_frame("header", header, last))
     return frames
@@ -267,18 +302,10 @@ def _patches(
     if any(type_ in _CHANGES_FILES for type_ in types):
         outputs = session.files.filter(kind=File.Kind.OUTPUT).order_by("path", "pk")
         yield _fragment("_outputs", session=session, outputs=list(outputs))
-    settled = bool(types & {"session.status_idle", "session.status_terminated"})
-    pace = REDRAW_S if session.last_seq < MAX_LIGHT_ROWS else 5 * REDRAW_S
-    redraw = settled or now - watch.drawn_at >= pace
-    if redraw or (watch.team_changed and now - watch.listed_at >= TEAM_S):
+    if now - watch.listed_at >= (TEAM_S if watch.team_changed else REDRAW_S):
         watch.listed_at, watch.team_changed = now, False
         team = team_of(session, lanes, timezone.now())
         yield _fragment("_team", session=session, team=team, may_act=watch.may_act)
-        if redraw:
-            watch.drawn_at = now
-            picture = draw(session, lanes, by_order=watch.by_order)
-            rows = lane_rows(team, lanes, chosen=watch.thread_pk)
-            yield _fragment("_lanes", session=session, picture=picture, lanes=rows)
 
 
 def render_team(watch: Watch, now: float) -> list[bytes]:

@@ -5,30 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from agents.models import Annotation, Event, File, Session, SessionResource, ToolCall
+from agents.models import Annotation, Event, Session, ToolCall
 from agents.services.budgets import CENT_NANOUSD
-from console.access import MemberRequest, find, member_required
+from console.access import MemberRequest, member_required
 from console.forms import MessageForm
 from console.pages import page
 from console.rows import known_cost, known_tokens, open_questions
 from console.status import Status, status_of
 from console.story import rows as story
-from console.story import told
 from console.story.content import blocks_of, excerpt
 from console.story.detail import Part, parts_of
-from console.story.lanes import Picture, draw
-from console.story.team import Said, Team, tasks_of, team_of
+from console.story.picture import PictureView, view_of
+from console.story.team import Said, tasks_of
 from console.text import one_line
+from console.views.inspector import Inspector, inspector_of
+from console.views.story import DAMAGED, EVERYTHING, get_session, story_of
 
-EVERYTHING = "all"  # the value of ?events= that lists routine events too
 LIVE_STATES = ("running", "retrying", "waiting")
 DEFAULT_ENDS = (*LIVE_STATES, "failed")  # where the end of the log is what a reader wants first
 
@@ -64,43 +63,25 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class LaneRow:
-    """A lane's name, status and link, beside its track."""
-
-    lane: story.Lane
-    status: Status
-    chosen: bool
-
-
-@dataclass(frozen=True)
 class SessionPage:
     session: Session
     header: Header
-    team: Team
-    lanes: list[LaneRow]
-    picture: Picture
+    picture: PictureView
+    inspector: Inspector
     window: story.Window
     rows: list[story.EventRow]
     thread: story.Lane | None
     everything: bool
     focused: str
+    edges: str
     live: bool
     live_rows: bool
     live_url: str
     annotations: list[Annotation]
     pending: list[Pending]
-    outputs: list[File]
-    uploads: list[SessionResource]
     form: MessageForm
     may_act: bool
     can_receive: bool
-    no_network: bool
-    base_url: str
-
-
-def get_session(request: MemberRequest, session_id: str) -> Session:
-    """The session of the member's workspace. Raises Http404 for any other."""
-    return find(request, Session.objects.select_related("agent", "environment", "created_by"), session_id)
 
 
 @require_safe
@@ -117,46 +98,36 @@ def session_page(
 ) -> HttpResponse:
     """The whole page; with a form that has errors when an act was refused."""
     lanes = story.lanes_of(found)
-    thread = _chosen_thread(request, lanes)
-    focused = _focused(request, found)
-    if focused and thread and focused.thread_id != thread.thread.pk:
-        thread = None
-    everything = request.GET.get("events") == EVERYTHING
-    events = told.shown_events(found, thread=thread.thread if thread else None, everything=everything)
-    if focused and not everything and not events.filter(pk=focused.pk).exists():
-        everything = True  # the story leaves it out, and somebody asked for it
-        events = told.shown_events(found, thread=thread.thread if thread else None, everything=True)
     header = header_of(found)
-    window = _window(request, events, focused, header.status)
+    piece = story_of(request, found, lanes, at="end" if header.status.kind in DEFAULT_ENDS else "start")
     can_receive = not found.is_imported and not found.is_terminated
-    annotations = story.annotated_events(found)
-    by_order = request.GET.get("draw") == "order"
-    picture = draw(found, lanes, by_order=by_order, marked=story.marked_failures(annotations))
-    team = team_of(found, lanes, timezone.now())
-    last_seq = max(window.last_seq, found.last_seq)
+    live_rows = can_receive and not piece.window.has_later
+    last_seq = max(piece.window.last_seq, found.last_seq)
     shown = SessionPage(
         session=found,
         header=header,
-        team=team,
-        lanes=lane_rows(team, lanes, chosen=thread.thread.pk if thread else None),
-        picture=picture,
-        window=window,
-        rows=story.RowMaker(found, lanes).rows(window.events),
-        thread=thread,
-        everything=everything,
-        focused=focused.public_id if focused else "",
+        picture=view_of(
+            found,
+            lanes,
+            by_order=request.GET.get("draw") == "order",
+            fold=request.GET.get("fold", ""),
+            chosen=piece.thread.thread.pk if piece.thread else None,
+        ),
+        inspector=inspector_of(request, found, lanes, tab=request.GET.get("tab", ""), event=piece.focused, lazy=True),
+        window=piece.window,
+        rows=piece.rows,
+        thread=piece.thread,
+        everything=piece.everything,
+        focused=piece.focused.public_id if piece.focused else "",
+        edges="both",
         live=can_receive,
-        live_rows=can_receive and not window.has_later,
-        live_url=live_url(found, last_seq, thread, everything, rows=not window.has_later, by_order=by_order),
-        annotations=annotations,
+        live_rows=live_rows,
+        live_url=live_url(found, last_seq, piece.thread, piece.everything, rows=live_rows),
+        annotations=story.annotated_events(found),
         pending=pending_of(found, lanes),
-        outputs=list(found.files.filter(kind=File.Kind.OUTPUT).order_by("path", "pk")),
-        uploads=list(found.resources.select_related("file").order_by("pk")),
         form=form or MessageForm(),
         may_act=request.membership.may("operator"),
         can_receive=can_receive,
-        no_network=_runs_without_network(found),
-        base_url=request.build_absolute_uri("/").rstrip("/"),
     )
     return page(request, "console/sessions/session.html", shown, status=status)
 
@@ -180,12 +151,6 @@ def header_of(found: Session) -> Header:
 def model_of(definition: dict[str, Any]) -> str:
     model = definition.get("model")
     return str(model.get("id", "")) if isinstance(model, dict) else str(model or "")
-
-
-def lane_rows(team: Team, lanes: dict[int, story.Lane], *, chosen: int | None) -> list[LaneRow]:
-    """The lanes in their own order, each with its agent's status."""
-    status = {member.lane.thread.pk: member.status for member in team.members}
-    return [LaneRow(lane, status[pk], pk == chosen) for pk, lane in lanes.items()]
 
 
 def pending_of(found: Session, lanes: dict[int, story.Lane]) -> list[Pending]:
@@ -225,65 +190,18 @@ def _pending(call: ToolCall, lanes: dict[int, story.Lane], why: str | None, task
     )
 
 
-def live_url(
-    found: Session, after: int, thread: story.Lane | None, everything: bool, *, rows: bool, by_order: bool
-) -> str:
+def live_url(found: Session, after: int, thread: story.Lane | None, everything: bool, *, rows: bool) -> str:
     """The stream that continues where the page ends."""
     url = reverse("console:session-stream", args=[found.public_id]) + f"?after={after}"
     url += f"&thread={thread.public_id}" if thread else ""
     url += f"&events={EVERYTHING}" if everything else ""
-    url += "&draw=order" if by_order else ""
     return url if rows else url + "&rows=none"
-
-
-def _chosen_thread(request: HttpRequest, lanes: dict[int, story.Lane]) -> story.Lane | None:
-    wanted = request.GET.get("thread")
-    if not wanted:
-        return None
-    for lane in lanes.values():
-        if lane.public_id == wanted:
-            return lane
-    raise Http404("This session has no such thread.")
-
-
-def _focused(request: HttpRequest, found: Session) -> Event | None:
-    """The event a permalink names."""
-    wanted = request.GET.get("event")
-    if not wanted:
-        return None
-    event = told.told_events(found).filter(public_id=wanted).first()
-    if event is None:
-        raise Http404("This session has no such event.")
-    return event
-
-
-def _window(request: HttpRequest, events: Any, focused: Event | None, status: Status) -> story.Window:
-    if focused is not None:
-        return story.window_around(events, focused.seq)
-    if "after" in request.GET:
-        return story.window_from(events, _number(request, "after") + 1)
-    if "before" in request.GET:
-        return story.window_until(events, _number(request, "before"))
-    at = request.GET.get("at") or ("end" if status.kind in DEFAULT_ENDS else "start")
-    return story.window_until(events, None) if at == "end" else story.window_from(events, 1)
-
-
-def _number(request: HttpRequest, name: str) -> int:
-    try:
-        number = int(request.GET[name])
-    except ValueError as exc:
-        raise BadRequest("This page address is damaged. Start again from the session's own address.") from exc
-    return min(max(number, 0), 2**62)
 
 
 def _permalink(found: Session, seq: str) -> str:
     """Where the picture leads to: the event at, or just before, a place of the log."""
     if not seq.isascii() or not seq.isdigit() or len(seq) > 18:
-        raise BadRequest("This page address is damaged. Start again from the session's own address.")
+        raise BadRequest(DAMAGED)
     event = Event.objects.filter(session=found, visible=True, seq__lte=int(seq)).order_by("-seq").first()
     url = reverse("console:session", args=[found.public_id])
     return f"{url}?event={event.public_id}#event-{event.public_id}" if event else url
-
-
-def _runs_without_network(found: Session) -> bool:
-    return not found.is_imported and settings.DAYBREAK_SANDBOX_NETWORK == "off"

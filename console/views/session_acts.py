@@ -21,6 +21,7 @@ from console.pages import person_name
 from console.views.session import get_session, session_page
 
 operator = role_required("operator")
+ACTED = "daybreak:acted"  # what a page hears when an act went through or was refused: what it shows may be old now
 
 
 @require_POST
@@ -164,7 +165,9 @@ def _act(request: MemberRequest, found: Session, event: dict[str, Any], done: st
     else:
         messages.success(request, done)
     if request.htmx:
-        return render(request, "components/_messages.html", {})
+        response = render(request, "components/_messages.html", {})
+        response["HX-Trigger"] = ACTED
+        return response
     return _back(found)
 
 

@@ -8,23 +8,20 @@ from typing import Any, BinaryIO, cast
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agents.errors import DaybreakError
 from agents.models import Agent, Environment, File, Session, Workspace
-from agents.models.base import WorkspaceQuerySet
-from agents.models.sessions import SessionQuerySet
 from agents.services import blobs, files
 from agents.services.sessions import create_session
 from console.access import MemberRequest, member_required, role_required
-from console.forms import NewSessionForm, SessionFilterForm
+from console.forms import NewSessionForm
 from console.pages import page, person_name
 from console.paging import keyset_page
 from console.rows import SessionRow, session_rows
-from console.status import with_kind
+from console.session_filters import Chip, SessionFilterForm, filtered_sessions
 
 PAGE_SIZE = 50
 
@@ -32,6 +29,7 @@ PAGE_SIZE = 50
 @dataclass(frozen=True)
 class SessionsPage:
     form: SessionFilterForm
+    chips: list[Chip]
     filtered: bool
     rows: list[SessionRow]
     newer: str
@@ -52,9 +50,12 @@ def sessions(request: MemberRequest) -> HttpResponse:
     form = SessionFilterForm(request.GET, workspace=request.workspace)
     chosen = form.chosen()
     rows = filtered_sessions(Session.objects.in_workspace(request.workspace), chosen)
-    found = keyset_page(rows.for_list(), cursor=request.GET.get("page", ""), size=PAGE_SIZE)
+    found = keyset_page(
+        rows.for_list().defer("agent_snapshot", "metadata"), cursor=request.GET.get("page", ""), size=PAGE_SIZE
+    )
     shown = SessionsPage(
         form=form,
+        chips=list(form.chips()),
         filtered=bool(chosen),
         rows=session_rows(found.rows),
         newer=found.newer,
@@ -63,18 +64,6 @@ def sessions(request: MemberRequest) -> HttpResponse:
     )
     template = "console/sessions/_list.html" if request.htmx else "console/sessions/list.html"
     return page(request, template, shown)
-
-
-def filtered_sessions(rows: WorkspaceQuerySet[Session], chosen: dict[str, str]) -> SessionQuerySet:
-    """The sessions that match every filter. Archived ones only show when asked for."""
-    found = rows.filter(with_kind(chosen["status"])) if "status" in chosen else rows.unarchived()
-    if text := chosen.get("q", "").strip():
-        found = found.filter(Q(title__icontains=text) | Q(public_id__contains=text) | Q(external_id__icontains=text))
-    if agent := chosen.get("agent"):
-        found = found.filter(agent__public_id=agent)
-    if source := chosen.get("source"):
-        found = found.exclude(imported_format="") if source == "imported" else found.filter(imported_format="")
-    return found  # type: ignore[return-value]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,5 +1,8 @@
 // @ts-check
-/** `<filter-list>`: a search field above a long list of checkboxes. What is chosen stays in sight. */
+/**
+ * `<filter-list>`: a search field above a long list of checkboxes. What is chosen stays in sight.
+ * And forms with `data-tidy`: what is not filled in stays out of the address.
+ */
 import { announce } from "./announce.js";
 
 class FilterList extends HTMLElement {
@@ -37,3 +40,9 @@ class FilterList extends HTMLElement {
 }
 
 customElements.define("filter-list", FilterList);
+
+document.addEventListener("formdata", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!form.matches("[data-tidy]")) return;
+  for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+});

@@ -29,9 +29,11 @@ function act(key) {
     case "g": goingUntil = performance.now() + CHORD_MS; return true;
     case "j": return step(1);
     case "k": return step(-1);
-    case "/": return focus("[data-search]");
+    case "/": return focus("main [data-search]") || focus("[data-search]");
     case "m": return focus("#message-form textarea");
     case "w": return focus("[data-question]");
+    case "i": return focus("#inspector-body");
+    case "x": return mark();
     case "n": return click("[data-new]");
     case "f": return click("[data-follow]");
     case "?": open("keys-help"); return true;
@@ -58,6 +60,15 @@ function step(by) {
   );
   handle?.focus();
   next.scrollIntoView({ block: "nearest" });
+  return true;
+}
+
+/** Open the form with which people mark the step that the inspector shows. */
+function mark() {
+  const form = /** @type {HTMLDetailsElement | null} */ (document.querySelector("#inspector-body [data-mark-new]"));
+  if (!form) return false;
+  form.open = true;
+  /** @type {HTMLElement | null} */ (form.querySelector("select, input:not([type=hidden]), textarea"))?.focus();
   return true;
 }
 
@@ -93,6 +104,3 @@ function click(selector) {
   element?.click();
   return Boolean(element);
 }
-
-// A permalink without a place in it still shows its event.
-if (!location.hash) document.querySelector(".event[data-focused]")?.scrollIntoView({ block: "center" });

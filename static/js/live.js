@@ -6,32 +6,35 @@
  * bar until asked for, unless following; a row that is already there is not shown twice; a hidden tab disconnects.
  */
 import { announce } from "./announce.js";
+import { MOST_ROWS, rowsOf, seqOf, trim } from "./rows.js";
 
-const MOST_ROWS = 1000; // while following for hours, the oldest rows leave the page
 const QUIET_MS = 4000; // between two announcements
 
-/** @param {Element} row */
-function seqOf(row) {
-  return Number(/** @type {HTMLElement} */ (row).dataset.seq);
+/** Whether a message renews something that this page does not show just now. @param {MessageEvent} message */
+function isForElsewhere(message) {
+  if (message?.type !== "patch") return false;
+  const id = /^[^<]*(?:<!--.*?-->\s*)*<[\w-]+[^>]*?\bid="([^"]+)"/s.exec(message.data)?.[1];
+  return Boolean(id) && !document.getElementById(id ?? "");
 }
 
 class LiveSession extends HTMLElement {
   connectedCallback() {
     this.list = document.getElementById("events");
     this.following = false;
-    this.newest = Math.max(0, ...[...(this.list?.children ?? [])].map((row) => seqOf(row)));
+    this.newest = Math.max(0, ...(this.list ? rowsOf(this.list) : []).map(seqOf));
+    this.missed = 0; // rows that came while more waited than a page holds
     this.unannounced = 0;
     /** @type {EventSource | null} */
     this.source = null;
     if (!this.list) return;
     this.bar = this.makeBar();
-    this.observer = new MutationObserver((changes) => this.onRows(changes));
-    this.observer.observe(this.list, { childList: true });
+    /** @type {Set<Element>} */
+    this.known = new Set();
     this.addEventListener("htmx:sseOpen", (event) => { this.source = /** @type {CustomEvent} */ (event).detail.source; });
     this.atEnd = false;
     /** @type {Map<string, number>} */
     this.scrolled = new Map();
-    this.addEventListener("htmx:sseBeforeMessage", () => this.beforeMessage());
+    this.addEventListener("htmx:sseBeforeMessage", (event) => this.beforeMessage(/** @type {CustomEvent} */ (event)));
     this.addEventListener("htmx:sseMessage", (event) => this.afterMessage(/** @type {CustomEvent} */ (event).detail));
     document.addEventListener("visibilitychange", () => this.onVisibility());
     document.querySelector("[data-follow]")?.addEventListener("click", () => this.follow(!this.following));
@@ -44,13 +47,15 @@ class LiveSession extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.observer?.disconnect();
     clearTimeout(this.quiet);
     this.source?.close();
   }
 
-  beforeMessage() {
+  /** @param {CustomEvent} event */
+  beforeMessage(event) {
+    if (isForElsewhere(event.detail)) event.preventDefault();
     this.atEnd = this.endIsVisible();
+    this.known = new Set(this.list ? rowsOf(this.list) : []);
     for (const box of document.querySelectorAll("[data-keeps-scroll]")) this.scrolled?.set(box.id, box.scrollTop);
   }
 
@@ -60,6 +65,7 @@ class LiveSession extends HTMLElement {
       const place = this.scrolled?.get(box.id);
       if (place && box.scrollTop !== place) box.scrollTop = place;
     }
+    if (message.type === "row" && this.list) this.onRows(rowsOf(this.list).filter((row) => !this.known?.has(row)));
     this.remember(message);
   }
 
@@ -72,22 +78,25 @@ class LiveSession extends HTMLElement {
     button.className = "button button-primary";
     button.addEventListener("click", () => this.reveal(true));
     bar.append(button);
-    this.list?.after(bar);
+    (document.getElementById("story") ?? this.list)?.after(bar);
     return bar;
   }
 
-  /** @param {MutationRecord[]} changes */
-  onRows(changes) {
-    const added = changes.flatMap((change) => [...change.addedNodes]).filter((node) => node instanceof HTMLElement);
+  /** Rows that have just come over the stream, at the end of the list. @param {HTMLElement[]} added */
+  onRows(added) {
+    const gap = this.list?.querySelector(':scope > [data-edge="later"]'); // the end of the log is not on the page
     let fresh = 0;
-    for (const row of /** @type {HTMLElement[]} */ (added)) {
-      if (!row.isConnected || !row.matches(".event")) continue;
+    for (const row of added) {
       if (this.list?.querySelectorAll(`#${CSS.escape(row.id)}`).length !== 1) {
         row.remove();
-      } else if (seqOf(row) > this.newest) {
+      } else if (seqOf(row) > (this.newest ?? 0)) {
         this.newest = seqOf(row);
         fresh += 1;
-        row.hidden = !(this.following || this.atEnd);
+        row.hidden = !(this.following || this.atEnd) || Boolean(gap);
+        if (row.hidden && (gap || this.missed || this.hiddenRows().length > MOST_ROWS)) {
+          this.missed = (this.missed ?? 0) + 1;
+          row.remove();
+        }
       }
     }
     if (fresh) this.afterRows(fresh);
@@ -114,7 +123,7 @@ class LiveSession extends HTMLElement {
   }
 
   showCount() {
-    const count = this.hiddenRows().length;
+    const count = this.hiddenRows().length + (this.missed ?? 0);
     if (!this.bar) return;
     this.bar.hidden = count === 0;
     const button = this.bar.querySelector("button");
@@ -123,6 +132,7 @@ class LiveSession extends HTMLElement {
 
   /** Show what waits; go to it when asked or following. @param {boolean} scroll */
   reveal(scroll) {
+    if (this.missed) return this.startAgainAtEnd();
     const waiting = this.hiddenRows();
     for (const row of waiting) /** @type {HTMLElement} */ (row).hidden = false;
     if (this.following) this.trim();
@@ -132,14 +142,23 @@ class LiveSession extends HTMLElement {
   }
 
   trim() {
-    const rows = this.list?.children ?? [];
-    for (let extra = rows.length - MOST_ROWS; extra > 0; extra -= 1) rows[0].remove();
+    const story = document.getElementById("story");
+    if (this.list && story) trim(this.list, "earlier", story.dataset.rows ?? "");
+  }
+
+  /** Too much came to be kept here: the page begins again at the end. */
+  startAgainAtEnd() {
+    const url = new URL(location.href);
+    for (const name of ["before", "after", "event"]) url.searchParams.delete(name);
+    url.searchParams.set("at", "end");
+    location.assign(`${url.pathname}${url.search}#end`);
   }
 
   /** Whether the reader sees the end of the list: then a new row below it moves nothing. */
   endIsVisible() {
     const end = document.getElementById("end");
-    return Boolean(end) && /** @type {Element} */ (end).getBoundingClientRect().top < window.innerHeight;
+    const bottom = document.getElementById("story")?.getBoundingClientRect().bottom ?? window.innerHeight;
+    return Boolean(end) && /** @type {Element} */ (end).getBoundingClientRect().top < Math.min(bottom, window.innerHeight) + 1;
   }
 
   /** @param {boolean} wanted */

@@ -57,7 +57,7 @@ class TestWatching:
         expect(page.locator("#session-header .status")).to_have_text("done")
         expect(page.locator("#events")).to_contain_text("finished its turn")
         with page.expect_download() as download:
-            page.get_by_role("link", name="report.md").click()
+            page.get_by_role("link", name="report.md", exact=True).click()
         assert download.value.suggested_filename == "report.md"
         page.get_by_label("Message to the agent").fill("Thank you. And now?")
         page.get_by_role("button", name="Send").click()
@@ -100,13 +100,13 @@ class TestReadingWhileItGoesOn:
 
     def test_news_wait_below_a_bar_and_move_nothing(self, open_tab, ana, session):
         page = live(open_tab(ana), session)
-        page.evaluate("window.scrollTo(0, 200)")
-        before = page.evaluate("window.scrollY")
+        page.evaluate("document.getElementById('story').scrollTop = 200")
+        before = page.evaluate("document.getElementById('story').scrollTop")
         for n in range(3):
             say(session, f"news {n}")
         bar = page.get_by_role("button", name="3 new events")
         expect(bar).to_be_visible()
-        assert page.evaluate("window.scrollY") == before
+        assert page.evaluate("document.getElementById('story').scrollTop") == before
         assert page.get_by_text("news 2").is_hidden()
         bar.click()
         expect(page.get_by_text("news 0")).to_be_in_viewport()
@@ -118,6 +118,7 @@ class TestReadingWhileItGoesOn:
         expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "true")
         say(session, "fresh")
         expect(page.get_by_text("fresh")).to_be_in_viewport()
+        page.locator("#story").hover()
         page.mouse.wheel(0, -2000)
         expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
         say(session, "later")
@@ -169,9 +170,14 @@ class TestFinding:
     def test_a_click_in_the_picture_leads_to_the_event(self, open_tab, ana, lab):
         session = factories.make_imported(lab, events=40, failure=20)
         page = open_tab(ana).open(session_path(session))
-        page.locator("rect.shape-marked").click()
-        page.wait_for_url(re.compile(r"\?event="))
-        expect(page.locator(".event:target")).to_contain_text("line 20")
+        page.locator("session-picture[data-ready]").wait_for()
+        x, y = page.evaluate(
+            """() => { const p = document.querySelector("session-picture"), { marks, threads } = p.picture;
+            return [p.view.x(marks.at[0] + 0.5), 54 + (threads.lane[marks.thread[0]] + 0.5) * p.laneHeight]; }"""
+        )
+        page.locator("session-picture canvas").click(position={"x": x, "y": y})
+        page.wait_for_url(re.compile(r"[?&]event="))
+        expect(page.locator(".event[data-focused]")).to_contain_text("line 20")
 
     def test_filters_change_the_list_and_the_address(self, open_tab, ana, lab):
         furnish(lab)
@@ -337,4 +343,4 @@ class TestHostileAgents:
         expect(page.locator("#events")).to_contain_text("the last word")
         assert page.evaluate("window.pwned") is None
         assert wait_until(lambda: page.evaluate("document.title")).endswith("Daybreak")
-        assert page.url.endswith("?events=all")
+        assert page.url.startswith(tab.base + session_path(session, "?events=all"))

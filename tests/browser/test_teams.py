@@ -35,7 +35,7 @@ def team(lab: Any, local_worker: Any) -> Any:
 
 def test_a_helpers_question_is_answered_where_it_stands(open_tab, ana, team):
     (call,) = teams.wait_for_questions(team, 1)
-    page = live(open_tab(ana), team)
+    page = live(open_tab(ana), team, "?tab=threads")
     question = page.get_by_role("article", name=re.compile("south asks to run bash"))
     expect(question).to_contain_text("rm -rf build")
     expect(question).to_contain_text("The old build is in the way.")
@@ -72,7 +72,7 @@ def test_two_questions_are_decided_each_once(open_tab, ana, lab, local_worker):
 
 
 def test_reading_a_run_from_the_team_to_an_agent_and_back(open_tab, ana, team):
-    page = open_tab(ana).open(session_path(team))
+    page = open_tab(ana).open(session_path(team, "?tab=threads"))
     region = page.get_by_role("region", name="Team")
     expect(region.get_by_role("row")).to_have_count(5)
     for line in (
@@ -96,7 +96,7 @@ def test_an_agent_is_stopped_and_another_is_ended(open_tab, ana, lab, local_work
     script = teams.parallel("spawn: north | bash: sleep 60", "spawn: north | say: Done.", "wait: any")
     session = teams.start(lab, script)
     wait_until(lambda: session.tool_calls.filter(name="bash", state="running").exists())
-    page = live(open_tab(ana), session)
+    page = live(open_tab(ana), session, "?tab=threads")
     page.get_by_role("button", name="Interrupt north", exact=True).click()
     expect(page.get_by_role("row", name=re.compile("^north for"))).to_contain_text("finished")
     expect(page.locator("#session-header .status")).to_have_text("done")
@@ -106,6 +106,7 @@ def test_an_agent_is_stopped_and_another_is_ended(open_tab, ana, lab, local_work
     page.get_by_role("button", name="End north 2").click()
     dialog.get_by_role("button", name="End the agent").click()
     expect(page.get_by_text("north has ended")).to_be_visible()
+    page.locator("#inspector").get_by_role("link", name="Agents").click()
     expect(page.get_by_role("row", name=re.compile("^north 2"))).to_contain_text("ended")
 
 

@@ -46,7 +46,8 @@ def sandbox(monkeypatch):
 def test_a_healthy_installation_has_one_good_line_each(sandbox, data_dir):
     lines, verdict = examine()
     assert verdict == ""
-    assert [name.split()[0] for name in lines] == ["✓"] * 6
+    assert [name.split()[0] for name in lines] == ["✓"] * 7
+    assert lines["✓ search"] == "up to date"
     assert lines["✓ database"].startswith("PostgreSQL ")
     assert "pgmq" in lines["✓ broker"]
     assert "bubblewrap" in lines["✓ sandbox"] and "watchdog" in lines["✓ sandbox"]

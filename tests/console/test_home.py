@@ -84,5 +84,5 @@ def test_home_takes_the_same_queries_however_much_there_is(page, workspace, djan
         factories.ask(factories.make_session(workspace))
         factories.run(factories.make_session(workspace))
         factories.stop(factories.make_session(workspace), "refusal")
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         assert page.get("/").status_code == 200

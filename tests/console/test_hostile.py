@@ -79,7 +79,8 @@ def check(answer, path):
         if tag == "script":
             assert attributes.get("src", "").startswith("/static/"), path
         if tag in ("img", "link"):
-            assert attributes.get("src", attributes.get("href", "/")).startswith(("/static/", "data:image/")), path
+            ours = ("/static/", "data:image/") if attributes.get("as") != "fetch" else ("/sessions/sesn_",)
+            assert attributes.get("src", attributes.get("href", "/")).startswith(ours), path
         for name, value in attributes.items():
             assert not name.startswith(("on", "hx-on", "data-hx")), (path, tag, name)
             assert name != "style", (path, tag)
@@ -92,7 +93,8 @@ def check(answer, path):
     assert "window.pwned=1</script>" not in body, path
     for sign in ("\u202e", "\u2066", "\u200f", "\x1b", "\x9b", "\x07", "\U000e0041"):
         assert sign not in body, (path, hex(ord(sign)))
-    assert "beacon.example" not in " ".join(href for href in shown.hrefs()), path
+    leading_away = [href for href in shown.hrefs() if href.startswith("//") or not href.startswith(("/", "?", "#"))]
+    assert "beacon.example" not in " ".join(leading_away), path
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

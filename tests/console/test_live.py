@@ -286,12 +286,23 @@ def test_the_team_follows_what_its_agents_do(watch, session, monkeypatch):
 
 
 def test_the_last_change_of_a_team_is_told_when_nothing_follows(watch, session, monkeypatch):
-    monkeypatch.setattr(live, "TEAM_S", 60.0)
+    monkeypatch.setattr(live, "TEAM_S", 1.0)
     monkeypatch.setattr(live, "REDRAW_S", 60.0)
     tab = watch()
     teams.delegate(session, "north")
     teams.delegate(session, "south")
     tab.wait_for(lambda tab: "south for Scout works" in tab.text("patch"))
+
+
+def test_the_picture_is_told_of_news_now_and_then_and_of_the_last(watch, session):
+    tab = watch()
+    for n in range(12):
+        say(session, f"line {n}")
+        time.sleep(0.05)
+    tab.wait_for(lambda tab: [f.html for f in tab.frames if f.event == "picture"][-1:] == ["12"])
+    told = [int(frame.html) for frame in tab.frames if frame.event == "picture"]
+    assert told == sorted(set(told))
+    assert len(told) <= 6
 
 
 def test_a_wait_that_is_over_reads_so(watch, session):
@@ -324,7 +335,7 @@ def test_hostile_text_cannot_leave_its_frame(watch, session):
     tab = watch()
     say(session, "x\n\nevent: end\ndata: <script>window.pwned=1</script>\n\n\r\rid: 99\n\n<b hx-get='/sign-out'>")
     tab.wait_for(lambda tab: tab.seqs() == [1])
-    assert {frame.event for frame in tab.frames} <= {"row", "header", "patch"}
+    assert {frame.event for frame in tab.frames} <= {"row", "header", "patch", "picture"}
     assert {frame.id for frame in tab.frames} <= {"1", ""}
     for frame in tab.frames:
         shown = Page(frame.html)

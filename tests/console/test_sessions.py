@@ -38,14 +38,14 @@ class TestList:
             input_tokens=1_200_000, list_cost_nanousd=3_100_000_000, thread_count=26
         )
         text = Page(page.get("/sessions")).text
-        assert "done Draft the NDA simulated Scout v1 Sandbox 26" in text
-        assert "1.20 M $3.10 just now" in text
+        assert "done Draft the NDA simulated Scout v1, 26 agents" in text
+        assert "1.20 M $3.10 – just now" in text
 
     def test_imported_work_shows_no_numbers_that_nobody_recorded(self, page, workspace):
         factories.make_imported(workspace, title="A chat", failure=2)
         text = Page(page.get("/sessions")).text
         assert "recorded A chat imported marked as failed" in text
-        assert "2 7 – –" in text
+        assert "Who&When v1, 2 agents – – – –" in text
 
     def test_newest_first(self, page, workspace):
         for title in ("one", "two", "three"):
@@ -74,7 +74,7 @@ class TestList:
     def test_it_takes_the_same_queries_however_many_there_are(self, page, workspace, django_assert_num_queries, n):
         for _ in range(n):
             factories.make_session(workspace)
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(13):
             assert page.get("/sessions").status_code == 200
 
 

@@ -26,6 +26,9 @@ def path(session, rest=""):
     return f"/sessions/{session.public_id}{rest}"
 
 
+AGENTS = "/inspect/threads"  # the tab that lists them
+
+
 def lines(answer):
     """The rows of the story as text: who says what."""
     source = answer.content.decode()
@@ -57,19 +60,19 @@ def team(session):
 
 class TestTeam:
     def test_one_agent_alone_is_no_team(self, page, session):
-        shown = Page(page.get(path(session)))
+        shown = Page(page.get(path(session, AGENTS)))
         assert not shown.find_all("table", class_="table team-table")
         assert shown.find_all("section", id="team")
 
     def test_each_agent_has_its_task_its_report_and_how_it_stands(self, page, team):
         session, north, south = team
-        lead, first, second = member_rows(page.get(path(session)))
+        lead, first, second = member_rows(page.get(path(session, AGENTS)))
         assert "Scout" in lead and "Find both causes." in lead
         assert "north for Scout finished Read the first log. The disk was full." in first
         assert "south for Scout works Read the log. nothing yet" in second
-        links = Page(page.get(path(session))).hrefs()
-        assert f"?thread={north.public_id}#events-title" in links
-        assert "3 agents: 2 at work, 1 finished" in Page(page.get(path(session))).text
+        links = Page(page.get(path(session, AGENTS))).hrefs()
+        assert path(session, f"?thread={north.public_id}#events-title") in links
+        assert "3 agents: 2 at work, 1 finished" in Page(page.get(path(session, AGENTS))).text
 
     def test_a_lead_that_ended_its_turn_waits_for_those_who_work(self, page, team):
         session, _, south = team
@@ -80,14 +83,14 @@ class TestTeam:
             lead.phase, lead.runnable_at = Thread.Phase.IDLE, None
             log.touch(lead, "phase", "runnable_at")
             status.set_thread_idle(log, lead, {"type": "end_turn"})
-        assert "waits for 1 agent" in member_rows(page.get(path(session)))[0]
+        assert "waits for 1 agent" in member_rows(page.get(path(session, AGENTS)))[0]
         teams.report(session, south, "A certificate.")
-        assert "Scout finished" in member_rows(page.get(path(session)))[0]
+        assert "Scout finished" in member_rows(page.get(path(session, AGENTS)))[0]
 
     def test_so_does_one_that_asked_to_wait(self, page, team):
         session, north, south = team
         teams.wait(session, north, south)
-        assert "waits for 1 agent" in member_rows(page.get(path(session)))[0]
+        assert "waits for 1 agent" in member_rows(page.get(path(session, AGENTS)))[0]
 
     @pytest.mark.parametrize(
         "fields, word",
@@ -112,18 +115,17 @@ class TestTeam:
         child = teams.delegate(session)
         teams.report(session, child, "This agent could not finish its task.", kind="failure")
         Thread.objects.filter(pk=child.pk).update(status="terminated", stop_reason=None)
-        answer = page.get(path(session))
-        assert "north for Scout failed" in member_rows(answer)[1]
-        assert told_of(answer, "north gave up and told Scout")
+        assert "north for Scout failed" in member_rows(page.get(path(session, AGENTS)))[1]
+        assert told_of(page.get(path(session)), "north gave up and told Scout")
 
     def test_what_a_helper_says_on_the_way_is_no_report(self, page, session):
         child = teams.delegate(session)
         factories.write_one(session, "agent.message", {"content": factories.text("I begin.")}, thread=child)
-        assert "so far: I begin." in member_rows(page.get(path(session)))[1]
+        assert "so far: I begin." in member_rows(page.get(path(session, AGENTS)))[1]
 
     def test_imported_work_shows_its_agents_too(self, page, workspace):
         imported = factories.make_imported(workspace, events=6)
-        rows = member_rows(page.get(path(imported)))
+        rows = member_rows(page.get(path(imported, AGENTS)))
         assert len(rows) == 2
         assert "recorded" in rows[1] and "line 5" in rows[1]
         assert "Interrupt" not in rows[1]
@@ -133,7 +135,7 @@ class TestTeam:
         factories.make_child(session, "south")
         below = factories.make_child(session, "below")
         Thread.objects.filter(pk=below.pk).update(parent=north)
-        rows = member_rows(page.get(path(session)))
+        rows = member_rows(page.get(path(session, AGENTS)))
         assert [row.split()[0] for row in rows] == ["Scout", "north", "below", "south"]
         assert "below for north" in rows[2]
 
@@ -144,7 +146,7 @@ class TestTeam:
         teams.refuse(session, "spawn_agent", payload)
         teams.wait(session, child)
         factories.write_one(session, "daybreak.warning", {"kind": payload, "message": payload}, visible=False)
-        for rest in ("", "?events=all", f"?thread={child.public_id}"):
+        for rest in ("", AGENTS, "?events=all", f"?thread={child.public_id}"):
             shown = Page(page.get(path(session, rest)))
             assert shown.problems == []
             assert not [a for _, a in shown.elements if any(name.startswith("on") for name in a)]
@@ -156,8 +158,8 @@ class TestTeam:
         for number in range(n):
             child = teams.delegate(session, f"agent {number}", "Go.")
             teams.report(session, child, "Done.")
-        with django_assert_num_queries(18):
-            answer = page.get(path(session))
+        with django_assert_num_queries(13):
+            answer = page.get(path(session, AGENTS))
         assert len(member_rows(answer)) == n + 1
 
     def test_the_fragment_that_is_sent_live_is_the_one_of_the_page(self, page, team):
@@ -171,7 +173,7 @@ class TestTeam:
         session.refresh_from_db()
         Thread.objects.filter(session=session).update(active_since=None)
         lanes = lanes_of(session)
-        whole = page.get(path(session))
+        whole = page.get(path(session, AGENTS))
         shown = team_of(session, lanes, timezone.now())
         fragment = render_to_string(
             "console/sessions/_team.html", {"session": session, "team": shown, "may_act": False}
@@ -269,8 +271,8 @@ class TestStory:
         while address:
             answer = page.get(address)
             met += [int(row["data-seq"]) for row in Page(answer).find_all("li") if "data-seq" in row]
-            later = [href for href in Page(answer).hrefs() if "after=" in href]
-            address = path(session, later[0]) if later else ""
+            later = [li["hx-get"] for li in Page(answer).find_all("li") if li.get("data-edge") == "later"]
+            address = later[0].replace("/rows", "") if later else ""
         assert met == list(told.shown_events(session).order_by("seq").values_list("seq", flat=True))
         assert len(met) > 240
 
@@ -350,7 +352,7 @@ class TestAtWork:
         assert "north has ended. What it did stays readable." in Page(answer).text
         child.refresh_from_db()
         assert (child.status, child.archived_at is not None) == ("terminated", True)
-        assert "north for lead ended" in member_rows(page.get(path(session)))[1]
+        assert "north for lead ended" in member_rows(page.get(path(session, AGENTS)))[1]
 
 
 class TestEnding:
