@@ -26,7 +26,7 @@ from console.story.picture import PictureView, view_of
 from console.story.team import Said, tasks_of
 from console.text import one_line
 from console.views.inspector import Inspector, inspector_of
-from console.views.story import DAMAGED, EVERYTHING, get_session, story_of
+from console.views.story import DAMAGED, EVERYTHING, begins_at_end, get_session, story_of
 
 LIVE_STATES = ("running", "retrying", "waiting")
 DEFAULT_ENDS = (*LIVE_STATES, "failed")  # where the end of the log is what a reader wants first
@@ -74,6 +74,7 @@ class SessionPage:
     everything: bool
     focused: str
     edges: str
+    begins_at_end: bool
     live: bool
     live_rows: bool
     live_url: str
@@ -99,7 +100,8 @@ def session_page(
     """The whole page; with a form that has errors when an act was refused."""
     lanes = story.lanes_of(found)
     header = header_of(found)
-    piece = story_of(request, found, lanes, at="end" if header.status.kind in DEFAULT_ENDS else "start")
+    at = "end" if header.status.kind in DEFAULT_ENDS else "start"
+    piece = story_of(request, found, lanes, at=at)
     can_receive = not found.is_imported and not found.is_terminated
     live_rows = can_receive and not piece.window.has_later
     last_seq = max(piece.window.last_seq, found.last_seq)
@@ -120,6 +122,7 @@ def session_page(
         everything=piece.everything,
         focused=piece.focused.public_id if piece.focused else "",
         edges="both",
+        begins_at_end=begins_at_end(request, at),
         live=can_receive,
         live_rows=live_rows,
         live_url=live_url(found, last_seq, piece.thread, piece.everything, rows=live_rows),

@@ -72,6 +72,12 @@ def story_of(request: HttpRequest, found: Session, lanes: dict[int, story.Lane],
     return Story(thread, everything, focused, window, story.RowMaker(found, lanes).rows(window.events))
 
 
+def begins_at_end(request: HttpRequest, at: str) -> bool:
+    """Whether the last row is what the reader sees first: when no place is asked for, or the end."""
+    asked = any(name in request.GET for name in ("event", "seq", "before", "after"))
+    return not asked and (request.GET.get("at") or at) == "end"
+
+
 def _with(events: Any, found: Session, focused: Event) -> Any:
     return Event.objects.filter(Q(pk__in=events.values("pk")) | Q(pk=focused.pk), session=found)
 

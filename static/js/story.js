@@ -29,6 +29,7 @@ class SessionStory extends HTMLElement {
     this.mark();
     const focused = /** @type {HTMLElement | null} */ (this.querySelector(".event[data-focused]"));
     if (focused && !location.hash) this.centre(focused);
+    else if (this.hasAttribute("data-at-end")) this.scrollTop = this.scrollHeight;
     this.setAttribute("data-ready", "");
   }
 

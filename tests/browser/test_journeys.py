@@ -151,10 +151,11 @@ class TestFinding:
         session = factories.make_imported(lab, events=700, failure=444)
         event = session.annotations.get().event
         page = open_tab(ana).open(session_path(session))
-        page.get_by_role("link", name=f"event {event.seq}").click()
+        page.locator("#session-marks").get_by_role("link", name=f"event {event.seq}").click()
         row = page.locator(f"#event-{event.public_id}")
         expect(row).to_be_in_viewport()
-        assert row.evaluate("row => row.matches(':target')")
+        expect(row).to_have_attribute("aria-current", "true")
+        assert f"event={event.public_id}" in page.url
         row.locator("summary").click()
         expect(row.locator(".event-detail")).to_contain_text("line 444")
         expect(row.locator(".event-detail")).to_contain_text("It should have searched.")
@@ -182,10 +183,10 @@ class TestFinding:
     def test_filters_change_the_list_and_the_address(self, open_tab, ana, lab):
         furnish(lab)
         page = open_tab(ana).open("/sessions")
-        page.get_by_label("Source").select_option("imported")
+        page.get_by_label("Source", exact=True).select_option("imported")
         expect(page.get_by_role("link", name="Which city is on the horizon?")).to_be_visible()
         expect(page.locator("tbody tr")).to_have_count(1)
-        page.get_by_label("Source").select_option("here")
+        page.get_by_label("Source", exact=True).select_option("here")
         page.get_by_label("Status", exact=True).select_option("failed")
         expect(page.locator("tbody tr")).to_have_count(1)
         expect(page).to_have_url(re.compile("status=failed"))
