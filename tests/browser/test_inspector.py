@@ -74,8 +74,11 @@ def test_many_selections_at_once_ask_only_for_the_last(open_tab, ana, session):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/inspect/why" in request.url else None)
     events = list(session.events.filter(visible=True).order_by("seq"))
-    for event in events:
-        select(page, event)
+    page.evaluate(
+        """(all) => { for (const [seq, id] of all) document.dispatchEvent(
+          new CustomEvent("daybreak:select", {detail: {seq, id, from: "keys"}})); }""",
+        [[event.seq, event.public_id] for event in events],
+    )
     expect(page.locator("article.why")).to_have_attribute("data-event", events[-1].public_id)
     assert len(asked) == 1
 
