@@ -26,6 +26,7 @@ def main(wanted: list[str]) -> int:
     for name in wanted or list(ROWS):
         print(f"Measuring {name} …", file=sys.stderr, flush=True)
         results[name] = ROWS[name].measure()
+        print(f"  {results[name].text}", file=sys.stderr, flush=True)  # kept when a later row fails
     print_table(results)
     if LOAD_BEFORE > BUSY:
         print(f"The machine was busy (load {LOAD_BEFORE}) before the first row: measure again when it is quiet.")
